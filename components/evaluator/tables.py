@@ -1,0 +1,68 @@
+"""The tables of an evaluation: every scored row, and every ad."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from components.evaluator.metrics import Floats
+from components.features import PROBABILITY, Columns
+
+SCORES_FILE = "scores.parquet"
+ADS_FILE = "ads.parquet"
+
+BASELINE_PROBABILITY = "baseline_probability"
+TRAINING_ROWS = "training_rows"
+ROWS = "rows"
+CLICKS = "clicks"
+
+
+def score_table(
+    rows: pa.Table,
+    scores: Floats,
+    baseline_scores: Floats | None,
+    training_texts: Mapping[str, int],
+    columns: Columns,
+) -> pa.Table:
+    """Adds to the rows their probabilities and how often the train split shows their text.
+
+    Args:
+        rows: the rows of the eval split [N].
+        scores: [N] probabilities of the new model.
+        baseline_scores: [N] probabilities of the model in service; None for nulls.
+        training_texts: rows of the train split with each text.
+        columns: what the columns are for.
+    """
+    texts = rows[columns.text].combine_chunks().dictionary_encode()
+    counts = [training_texts.get(text, 0) for text in texts.dictionary.to_pylist()]
+    training_rows = np.array(counts, np.int64)[texts.indices.to_numpy()]
+    return (
+        rows.append_column(PROBABILITY, pa.array(scores))
+        .append_column(
+            BASELINE_PROBABILITY,
+            pa.nulls(len(rows), pa.float64())
+            if baseline_scores is None
+            else pa.array(baseline_scores),
+        )
+        .append_column(TRAINING_ROWS, pa.array(training_rows))
+    )
+
+
+def ad_table(scored: pa.Table, columns: Columns) -> pa.Table:
+    """Sums up each ad (id and text) of a score table, those with most rows first.
+
+    Returns:
+        The ad's id and text, ROWS, CLICKS, mean PROBABILITY and TRAINING_ROWS.
+    """
+    ads = scored.group_by([columns.ad_id, columns.text]).aggregate(
+        [
+            ([], "count_all"),
+            (columns.label, "sum"),
+            (PROBABILITY, "mean"),
+            (TRAINING_ROWS, "max"),
+        ]
+    )
+    names = [columns.ad_id, columns.text, ROWS, CLICKS, PROBABILITY, TRAINING_ROWS]
+    return ads.rename_columns(names).sort_by([(ROWS, "descending"), (columns.ad_id, "ascending")])

@@ -1,0 +1,284 @@
+"""The one reader of CSV input: checks it, finds one type a column, and reads rows of those types.
+
+`check_input` goes over all files once and finds everything that is wrong; `read_batches` goes over
+them again. Neither holds more than a block of rows, and what it must know of each distinct ad.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.errors import InputError
+from components.example_gen.csv_blocks import read_blocks, read_header
+from components.example_gen.csv_records import MalformedCsvError
+from components.example_gen.csv_types import (
+    INTEGER,
+    MISSING,
+    TEXT,
+    Types,
+    convert,
+    narrowest_type,
+    widest_type,
+)
+from components.example_gen.layout import WHOLE, find_layout
+from components.features import Columns
+
+__all__ = [
+    "BadRows",
+    "InputSummary",
+    "check_files",
+    "check_input",
+    "read_batches",
+]
+
+BadRows = Literal["refuse", "quarantine"]
+
+_SHOWN_PROBLEMS = 20
+_SHOWN_OF_A_KIND = 5
+
+
+@dataclass(frozen=True)
+class InputSummary:
+    """What `check_input` found.
+
+    Attributes:
+        rows: Number of good rows.
+        clicks: How many of them are clicked; 0 where the label is not required.
+        ads: Number of distinct ad ids; 0 where the ad id is not required.
+        texts: Number of distinct texts; 0 where the text is not required.
+        types: Type of every column, one of `csv_types.TYPES`.
+        bad_rows: Number of rows that are set aside.
+        warnings: What may be right and should be known.
+    """
+
+    rows: int
+    clicks: int
+    ads: int
+    texts: int
+    types: dict[str, pa.DataType]
+    bad_rows: int
+    warnings: list[str]
+
+
+def check_input(
+    path: Path,
+    columns: Columns,
+    bad_rows: BadRows = "refuse",
+    required: Sequence[str] | None = None,
+) -> InputSummary:
+    """Checks the CSV input at `path`.
+
+    The text and the ids are text, the label is an integer where it is required, and the type of any
+    other column is the narrowest that holds its values in all files.
+
+    Args:
+        path: A file, a folder of files, or a folder with `train/` and `eval/`.
+        columns: What the columns are for.
+        bad_rows: Whether rows that are bad by themselves (`read_blocks` says which) make the input
+            unusable or are only counted.
+        required: The columns that must be there and good. None stands for input to train on: the
+            named columns, at least one attribute, and both values of the label.
+
+    Raises:
+        InputError: The input cannot be used; everything that is wrong is in the message.
+    """
+    return check_files(find_layout(path).files(), columns, bad_rows, required)
+
+
+def check_files(
+    files: Mapping[str, Sequence[str]],
+    columns: Columns,
+    bad_rows: BadRows = "refuse",
+    required: Sequence[str] | None = None,
+) -> InputSummary:
+    """Does what `check_input` does, for files that are already found, by split."""
+    check = _Check(columns, bad_rows, required)
+    for split, paths in files.items():
+        check.read_split(split, paths)
+    return check.summary()
+
+
+def read_batches(
+    files: Iterable[str], columns: Columns, types: Types, required: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Yields the rows of files that `check_input` accepted, with the columns and types of `types`.
+
+    Raises:
+        InputError: A value is not of the type asked for, or a file has changed and has a bad row.
+    """
+    for file in files:
+        for block in read_blocks(file, columns, required):
+            if block.bad:
+                raise InputError(f"{file}, line {block.bad[0].line}: {block.bad[0].flaws[0]}")
+            if len(block.good):
+                yield pa.record_batch(
+                    {
+                        name: _convert(block.good[name].combine_chunks(), data_type, file, name)
+                        for name, data_type in types.items()
+                    }
+                )
+
+
+def _convert(values: pa.Array, data_type: pa.DataType, file: str, column: str) -> pa.Array:
+    try:
+        return convert(values, data_type)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{file}, column {column}: expected {data_type} values; {error}") from None
+
+
+class _Check:
+    """What is known of an input that is being checked."""
+
+    def __init__(self, columns: Columns, bad_rows: BadRows, required: Sequence[str] | None) -> None:
+        self._columns = columns
+        self._set_aside = bad_rows == "quarantine"
+        self._is_training = required is None
+        self._required = columns.required() if required is None else required
+        self._first: tuple[str, list[str]] | None = None  # file and its header
+        self._types: dict[str, pa.DataType] = {}
+        self._rows = self._clicks = self._bad_rows = 0
+        self._texts_of: dict[bytes | None, set[int]] = defaultdict(set)  # hashes, by ad id
+        self._problems: list[str] = []
+
+    def read_split(self, split: str, files: Sequence[str]) -> None:
+        """Checks the files of a split, and the split as a whole."""
+        rows, clicks = self._rows, self._clicks
+        were_read = [self._read_file(file) for file in files]
+        if not all(were_read):
+            return  # what is missing from the rest may be in there
+        rows, clicks = self._rows - rows, self._clicks - clicks
+        where = "" if split == WHOLE else f"{split}: "
+        if not rows:
+            self._problems.append(f"{where}no good row; expected at least one below the header")
+        elif self._is_training and clicks in (0, rows):
+            self._problems.append(
+                f"{where}column {self._columns.label} is {int(clicks > 0)} in all {rows:,} good "
+                "rows; clicks can be learned where there are both 0 and 1"
+            )
+
+    def summary(self) -> InputSummary:
+        """Returns the summary.
+
+        Raises:
+            InputError: There was a problem.
+        """
+        if self._problems:
+            shown = _listed(self._problems[:_SHOWN_PROBLEMS], len(self._problems))
+            lines = ["the input cannot be used:", *shown]
+            if self._bad_rows and self._is_training and not self._set_aside:
+                lines.append(
+                    "correct the rows, or set data.bad_rows to quarantine to leave them out"
+                )
+            raise InputError("\n  ".join(lines))
+        has_ids = self._columns.ad_id in self._required
+        return InputSummary(
+            rows=self._rows,
+            clicks=self._clicks,
+            ads=len(self._texts_of) if has_ids else 0,
+            texts=len(set().union(*self._texts_of.values())),
+            types=self._types,
+            bad_rows=self._bad_rows,
+            warnings=list(self._warnings()),
+        )
+
+    def _warnings(self) -> Iterator[str]:
+        for name, data_type in self._types.items():
+            if data_type == MISSING:
+                yield f"column {name} has no value in any row"
+        ads = [ad for ad, texts in self._texts_of.items() if ad and len(texts) > 1]
+        if ads:
+            named = _listed([ad.decode() for ad in ads[:_SHOWN_OF_A_KIND]], len(ads))
+            yield (
+                f"{self._columns.ad_id} with more than one {self._columns.text} "
+                f"(each row's own counts): {', '.join(named)}"
+            )
+
+    def _read_file(self, file: str) -> bool:
+        """Returns whether the file could be read to its end."""
+        try:
+            header = read_header(file)
+            problems = self._problems_of_header(file, header)
+            self._problems += [f"{file}, line 1: {problem}" for problem in problems]
+            if not problems:
+                self._read_rows(file)
+        except MalformedCsvError as error:
+            self._problems.append(f"{file}, {error}; nothing after it was checked")
+            return False
+        return not problems
+
+    def _problems_of_header(self, file: str, header: list[str]) -> list[str]:
+        if not header:
+            return ["no header; expected the names of the columns"]
+        problems = [f"no column {name}" for name in self._required if name not in header]
+        if self._is_training and not self._columns.attributes(header):
+            problems.append(
+                f"no attribute; expected a column that begins with {self._columns.attribute_prefix}"
+            )
+        for name, count in Counter(header).items():
+            if not name:
+                problems.append(f"column {header.index(name) + 1} has no name")
+            elif count > 1:
+                problems.append(f"column {name} is there {count} times")
+        if problems:
+            return problems
+        self._first = self._first or (file, header)
+        first_file, first_header = self._first
+        if header != first_header:
+            return [f"expected the columns of {first_file}, in the same order"]
+        return []
+
+    def _read_rows(self, file: str) -> None:
+        shown: dict[tuple[str, str], list[str]] = defaultdict(list)
+        counts: Counter[tuple[str, str]] = Counter()
+        for block in read_blocks(file, self._columns, self._required):
+            self._count(block.good)
+            self._bad_rows += len(block.bad)
+            for row in [] if self._set_aside else block.bad:
+                for flaw in row.flaws:
+                    kind = (flaw.column, flaw.expected)
+                    counts[kind] += 1
+                    if counts[kind] <= _SHOWN_OF_A_KIND:
+                        shown[kind].append(f"{flaw.actual} on line {row.line}")
+        for (column, expected), found in shown.items():
+            where = f"{file}, column {column}" if column else file
+            got = _listed(found, counts[column, expected])
+            self._problems.append(f"{where}: expected {expected}, got {', '.join(got)}")
+
+    def _count(self, rows: pa.Table) -> None:
+        self._rows += len(rows)
+        if self._columns.label in self._required:
+            self._clicks += pc.sum(pc.equal(rows[self._columns.label], b"1")).as_py() or 0
+        for name in rows.column_names:
+            known = self._types.get(name, MISSING)
+            if known != TEXT:
+                self._types[name] = widest_type(known, self._type(name, rows[name]))
+        self._count_ads(rows)
+
+    def _type(self, name: str, values: pa.ChunkedArray) -> pa.DataType:
+        if name in (self._columns.text, self._columns.ad_id, self._columns.user_id):
+            return TEXT
+        if name == self._columns.label and name in self._required:
+            return INTEGER
+        return narrowest_type(values)
+
+    def _count_ads(self, rows: pa.Table) -> None:
+        ad_id, text = self._columns.ad_id, self._columns.text
+        names = [name for name in (ad_id, text) if name in self._required]
+        if not names:
+            return
+        distinct = rows.group_by(names).aggregate([]).to_pydict()
+        for ad, its_text in zip_longest(distinct.get(ad_id, []), distinct.get(text, [])):
+            self._texts_of[ad].update([hash(its_text)] if text in names else [])
+
+
+def _listed(items: Sequence[str], count: int) -> list[str]:
+    """Returns `items`, the first of `count`, and how many more there are."""
+    return [*items, *([f"and {count - len(items):,} more"] if count > len(items) else [])]

@@ -1,0 +1,70 @@
+"""From columns of a CSV to serialized tf.Examples, without a step of Python a row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
+
+from components.example_gen.csv_types import MISSING, TEXT, Types, convert
+
+# Examples.features and the only field of Features have the same tag: number 1, length-delimited.
+_TAG = b"\n"
+
+
+def serialize(rows: pa.Table, types: Types) -> list[bytes]:
+    """Returns a serialized tf.Example of each row, byte for byte as TFX's CsvExampleGen makes it.
+
+    That is what `SerializeToString(deterministic=True)` returns; a missing value is an empty list.
+    tfx_bsl's encoder alone writes the features of each Example in another order, which also hides
+    from gzip how alike they are. So it encodes each distinct value of a column once, and the pieces
+    are joined.
+
+    Args:
+        rows: Columns of `binary` values.
+        types: Type of each column, as `check_input` found it.
+    """
+    # Protocol Buffers' order of map keys: of att_a and att_age the longer comes first.
+    names = sorted(types, key=lambda name: name.encode() + b"\xff")
+    features = [_features(name, rows[name], types[name]) for name in names]
+    length = pc.binary_length(features[0])
+    for feature in features[1:]:
+        length = pc.add(length, pc.binary_length(feature))
+    distinct = length.dictionary_encode()
+    headers = [_TAG + _varint(length) for length in distinct.dictionary.to_pylist()]
+    header = pa.array(headers, pa.binary()).take(distinct.indices)
+    return pc.binary_join_element_wise(header, *features, b"").to_pylist()
+
+
+def _features(name: str, values: pa.ChunkedArray, data_type: pa.DataType) -> pa.Array:
+    """Returns each row's entry in the feature map, serialized."""
+    distinct = values.combine_chunks().dictionary_encode(null_encoding="encode")
+    lists = _as_lists(convert(distinct.dictionary, data_type))
+    examples = RecordBatchToExamplesEncoder().encode(pa.record_batch({name: lists}))
+    return pa.array(map(_without_header, examples), pa.binary()).take(distinct.indices)
+
+
+def _as_lists(values: pa.Array) -> pa.Array:
+    """Returns lists of one value each, or of none where it is missing."""
+    if values.type == MISSING:
+        return pa.nulls(len(values), pa.list_(pa.float32()))  # a feature without a kind
+    if values.type == TEXT:
+        values = values.cast(pa.binary())
+    ends = np.cumsum(values.is_valid().to_numpy(zero_copy_only=False))
+    offsets = np.concatenate([[0], ends]).astype(np.int32)
+    return pa.ListArray.from_arrays(offsets, values.drop_null())
+
+
+def _varint(number: int) -> bytes:
+    """Encodes a length as Protocol Buffers do: 7 bits a byte, the lowest first."""
+    low, high = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + _varint(high) if high else bytes([low])
+
+
+def _without_header(example: bytes) -> bytes:
+    """Strips an Example of the tag and length that come before its features."""
+    start = len(_TAG)
+    while example[start] & 0x80:
+        start += 1
+    return example[start + 1 :]

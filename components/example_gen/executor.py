@@ -1,0 +1,190 @@
+"""Writes CSV files as gzipped TFRecords of tf.Examples: TFX's CsvExampleGen, by columns."""
+
+from __future__ import annotations
+
+import bisect
+import csv
+import hashlib
+import io
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import accumulate, chain, cycle
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf import json_format, struct_pb2
+from tfx import types
+from tfx.components.example_gen import utils, write_split
+from tfx.components.util import examples_utils
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
+
+from components.example_gen.csv_blocks import Block, read_blocks, read_header
+from components.example_gen.csv_reader import BadRows, check_files
+from components.example_gen.examples import serialize
+from components.features import Columns
+
+_LOGGER = logging.getLogger(__name__)
+
+QUARANTINE_FILE = "quarantine.csv"
+
+_ROWS_PER_SHARD = 100_000
+_MOST_SHARDS = 64
+_GZIP_LEVEL = 3  # the last of zlib's fast ones
+
+
+class ColumnarCsvExecutor(base_executor.BaseExecutor):
+    """Executor of FileBasedExampleGen for CSV files.
+
+    The tf.Examples and, where the input is still to be split, the split of each row are those of
+    CsvExampleGen with the same output configuration: SHA-256 of the serialized Example, as a
+    big-endian number, modulo the sum of the hash buckets. So equal rows are in the same split, in
+    every run and in whatever file they stand, as long as the columns and their types stay the same.
+
+    Two things differ from CsvExampleGen: the text and the ids are strings even where all look like
+    numbers, and the rows are not shuffled but dealt out to the shards in turn.
+    """
+
+    def Do(
+        self,
+        input_dict: dict[str, list[types.Artifact]],
+        output_dict: dict[str, list[types.Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the Examples artifact; `quarantine.csv` in its root holds the rows set aside.
+
+        Raises:
+            InputError: The input cannot be used.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        input_config, output_config, columns, bad_rows = _unpack(exec_properties)
+        base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
+        files = {
+            split.name: sorted(fileio.glob(f"{base}/{split.pattern}"))
+            for split in input_config.splits
+        }
+        summary = check_files(files, columns, bad_rows)
+        for warning in summary.warnings:
+            _LOGGER.warning("%s", warning)
+
+        artifact = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.EXAMPLES_KEY]
+        )
+        splits = utils.generate_output_split_names(input_config, output_config)
+        artifact.split_names = artifact_utils.encode_split_names(splits)
+        examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
+
+        folders = {split: artifact_utils.get_split_uri([artifact], split) for split in splits}
+        shards = min(-(-summary.rows // _ROWS_PER_SHARD), _MOST_SHARDS)
+        with closing(_SplitWriter(folders, shards)) as writer:
+            for name, paths in files.items():
+                for block in _read(paths, columns):
+                    examples = serialize(block.good, summary.types)
+                    writer.write(_split(examples, output_config) or {name: examples})
+        if summary.bad_rows:
+            _write_quarantine(f"{artifact.uri}/{QUARANTINE_FILE}", files, columns)
+
+
+def pack(columns: Columns, bad_rows: BadRows) -> example_gen_pb2.CustomConfig:
+    """Packs what the executor has to know beside where the files are and how they are split."""
+    settings = {"columns": columns.model_dump(), "bad_rows": bad_rows}
+    config = example_gen_pb2.CustomConfig()
+    config.custom_config.Pack(json_format.ParseDict(settings, struct_pb2.Struct()))
+    return config
+
+
+def _unpack(
+    exec_properties: Mapping[str, Any],
+) -> tuple[example_gen_pb2.Input, example_gen_pb2.Output, Columns, BadRows]:
+    configs = {
+        standard_component_specs.INPUT_CONFIG_KEY: example_gen_pb2.Input(),
+        standard_component_specs.OUTPUT_CONFIG_KEY: example_gen_pb2.Output(),
+        standard_component_specs.CUSTOM_CONFIG_KEY: example_gen_pb2.CustomConfig(),
+    }
+    for key, config in configs.items():
+        proto_utils.json_to_proto(exec_properties[key], config)
+    input_config, output_config, custom_config = configs.values()
+    packed = struct_pb2.Struct()
+    custom_config.custom_config.Unpack(packed)
+    settings = json_format.MessageToDict(packed)
+    columns = Columns.model_validate(settings["columns"])
+    return input_config, output_config, columns, settings["bad_rows"]
+
+
+def _read(paths: Iterable[str], columns: Columns) -> Iterator[Block]:
+    for path in paths:
+        yield from read_blocks(path, columns, columns.required())
+
+
+def _split(
+    examples: Sequence[bytes], output_config: example_gen_pb2.Output
+) -> dict[str, list[bytes]]:
+    """Returns serialized Examples by output split; {} where the input comes split."""
+    splits = output_config.split_config.splits
+    ends = list(accumulate(split.hash_buckets for split in splits))
+    parts: dict[str, list[bytes]] = {split.name: [] for split in splits}
+    if not parts:
+        return parts
+    lists = list(parts.values())
+    for example in examples:
+        bucket = int.from_bytes(hashlib.sha256(example).digest(), "big") % ends[-1]
+        lists[bisect.bisect(ends, bucket)].append(example)
+    return parts
+
+
+class _SplitWriter:
+    """Writes the shards of all splits, in a thread beside the one that makes the Examples."""
+
+    def __init__(self, folders: Mapping[str, str], shards: int) -> None:
+        self._shards = {split: _open_shards(folder, shards) for split, folder in folders.items()}
+        self._turns = {split: cycle(shards) for split, shards in self._shards.items()}
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._written: Future[None] = self._thread.submit(self._write, {})
+
+    def write(self, examples: Mapping[str, Sequence[bytes]]) -> None:
+        """Writes serialized Examples by split, at the latest when the next ones are given."""
+        self._written.result()
+        self._written = self._thread.submit(self._write, examples)
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        for shard in chain.from_iterable(self._shards.values()):
+            shard.close()
+        self._written.result()
+
+    def _write(self, examples: Mapping[str, Sequence[bytes]]) -> None:
+        for split, part in examples.items():
+            for example, shard in zip(part, self._turns[split], strict=False):
+                shard.write(example)
+
+
+def _open_shards(folder: str, count: int) -> list[tf.io.TFRecordWriter]:
+    fileio.makedirs(folder)
+    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=_GZIP_LEVEL)
+    stem = f"{folder}/{write_split.DEFAULT_FILE_NAME}"
+    return [
+        tf.io.TFRecordWriter(f"{stem}-{shard:05d}-of-{count:05d}.gz", options)
+        for shard in range(count)
+    ]
+
+
+def _write_quarantine(uri: str, files: Mapping[str, Sequence[str]], columns: Columns) -> None:
+    """Writes the bad rows as they stand in their files, after columns that say what is wrong."""
+    paths = list(chain.from_iterable(files.values()))
+    with fileio.open(uri, "wb") as out:
+        out.write(_csv_line(["file", "line", "reason", *read_header(paths[0])]) + b"\n")
+        for path in paths:
+            for row in chain.from_iterable(block.bad for block in _read([path], columns)):
+                reason = "; ".join(map(str, row.flaws))
+                out.write(_csv_line([path, row.line, reason]) + b"," + row.raw + b"\n")
+
+
+def _csv_line(fields: Iterable[Any]) -> bytes:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue().encode()

@@ -1,0 +1,75 @@
+"""The names of everything that flows through twotower: columns, features, models and tensors.
+
+Nothing else in the project spells a column or a tensor; the rest asks this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+# The four SavedModels, in the order they are pushed: a model comes after the ones it depends on.
+ITEM_TOWER = "item_tower"
+USER_TOWER = "user_tower"
+CLICK_MODEL = "click_model"
+RECOMMENDER = "recommender"
+MODELS = (ITEM_TOWER, USER_TOWER, CLICK_MODEL, RECOMMENDER)
+
+# Signatures of the SavedModels.
+RAW_SIGNATURE = "serving_default"
+EXAMPLES_SIGNATURE = "tf_examples"
+
+# Tensors that the SavedModels take and return, beside the columns themselves.
+EXAMPLES = "examples"
+K = "k"
+ALLOWED_AD_IDS = "allowed_ad_ids"
+EMBEDDING = "embedding"
+LOGIT_EMBEDDING = "logit_embedding"
+PROBABILITY = "probability"
+AD_IDS = "ad_ids"
+TEXTS = "texts"
+PROBABILITIES = "probabilities"
+MODEL_VERSION = "model_version"
+
+# What the transform graph makes of the raw columns.
+USER_ONE_HOT = "user_one_hot"
+USER_ID_ONE_HOT = "user_id_one_hot"
+AD_EMBEDDING = "ad_embedding"
+AD_ID_ONE_HOT = "ad_id_one_hot"
+
+# In an exported model's folder, the columns that it was made for.
+COLUMNS_FILE = "assets.extra/columns.json"
+
+# The splits of the data.
+TRAIN = "train"
+EVAL = "eval"
+
+
+class Columns(BaseModel):
+    """What each column of the CSV is for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    attribute_prefix: str = Field(
+        "att_", min_length=1, description="Start of every user attribute."
+    )
+    text: str = Field("text", min_length=1, description="The ad's text.")
+    ad_id: str = Field("message_id", min_length=1, description="The ad's id.")
+    label: str = Field("clicked", min_length=1, description="1 if the user clicked, else 0.")
+    user_id: str | None = Field(None, description="The user's id, where the data has one.")
+
+    @staticmethod
+    def of_model(folder: Path) -> Columns:
+        """Reads the columns that an exported model was made for."""
+        return Columns.model_validate_json((folder / COLUMNS_FILE).read_text(encoding="utf-8"))
+
+    def attributes(self, names: Iterable[str]) -> list[str]:
+        """Returns those of `names` that are user attributes, in alphabetical order."""
+        return sorted(name for name in names if name.startswith(self.attribute_prefix))
+
+    def required(self) -> list[str]:
+        """Returns the columns that every file must have, beside at least one attribute."""
+        named = [self.text, self.ad_id, self.label, self.user_id]
+        return [name for name in named if name is not None]

@@ -1,0 +1,157 @@
+"""The four SavedModels: raw columns and raw text in, named tensors out, stock ops only.
+
+Each holds only what it computes with: the user tower has no BERT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from components.features import (
+    CLICK_MODEL,
+    EMBEDDING,
+    EXAMPLES,
+    EXAMPLES_SIGNATURE,
+    ITEM_TOWER,
+    LOGIT_EMBEDDING,
+    MODEL_VERSION,
+    PROBABILITY,
+    RECOMMENDER,
+    USER_TOWER,
+    Columns,
+)
+from components.trainer.recommender import export_recommender
+from components.trainer.saved_model import Servable, nobody
+from components.trainer.transform_graph import Column, TransformGraph, flat
+from components.trainer.two_tower import TwoTower
+from components.transform.lookup import distinct
+
+
+class Exporter:
+    """Joins a trained model with the transform graph into SavedModels over raw columns.
+
+    Args:
+        model: the trained towers.
+        transform: maps raw columns to what they take.
+        columns: what the columns are for.
+    """
+
+    def __init__(self, model: TwoTower, transform: TransformGraph, columns: Columns) -> None:
+        self._model = model
+        self._transform = transform
+        self._columns = columns
+        click = _values(model.click)
+        self._user_variables = [*_values(model.user_tower), *click]
+        self._item_variables = [*_values(model.item_tower), *transform.encoder_variables]
+
+    def export(self, folder: Path, catalogue: Mapping[bytes, bytes]) -> None:
+        """Writes all four into `folder`, each under its name.
+
+        Args:
+            folder: where they go.
+            catalogue: the text of each ad id that the recommender knows.
+        """
+        self._export_item_tower(folder / ITEM_TOWER)
+        self._export_user_tower(folder / USER_TOWER)
+        self._export_click_model(folder / CLICK_MODEL)
+        export_recommender(
+            folder / RECOMMENDER,
+            columns=self._columns,
+            user_embedding=lambda raw: self._model.user_logit_embedding(*self._users(raw)),
+            user_variables=self._user_variables,
+            user_inputs=self._transform.user_inputs,
+            ad_ids=list(catalogue),
+            texts=list(catalogue.values()),
+            ad_embeddings=self._ad_embeddings(catalogue),
+        )
+
+    def _export_item_tower(self, folder: Path) -> None:
+        servable = Servable(ITEM_TOWER, self._item_variables)
+
+        def item_tower(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
+            embedding, bias = self._ads(self._transform.from_request(raw))
+            return {
+                EMBEDDING: embedding,
+                LOGIT_EMBEDDING: self._model.item_logit_embedding(embedding, bias),
+                MODEL_VERSION: servable.version(embedding),
+            }
+
+        servable.add_signature(item_tower, _specs(self._transform.ad_inputs))
+        servable.save(folder, self._columns, self._any_ad())
+
+    def _export_user_tower(self, folder: Path) -> None:
+        servable = Servable(USER_TOWER, self._user_variables)
+
+        def user_tower(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
+            embedding, bias = self._users(raw)
+            return {
+                EMBEDDING: embedding,
+                LOGIT_EMBEDDING: self._model.user_logit_embedding(embedding, bias),
+                MODEL_VERSION: servable.version(embedding),
+            }
+
+        servable.add_signature(user_tower, _specs(self._transform.user_inputs))
+        servable.save(folder, self._columns, nobody(self._transform.user_inputs))
+
+    def _export_click_model(self, folder: Path) -> None:
+        servable = Servable(CLICK_MODEL, [*self._user_variables, *self._item_variables])
+        inputs = self._transform.user_inputs | self._transform.ad_inputs
+
+        def click(columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
+            users = self._model.user_tower(*self._transform.users(columns).values())
+            left = self._model.user_logit_embedding(*users)
+            right = self._model.item_logit_embedding(*self._ads(columns))
+            probability = tf.sigmoid(tf.reduce_sum(left * right, axis=-1))
+            return {PROBABILITY: probability, MODEL_VERSION: servable.version(probability)}
+
+        servable.add_signature(
+            lambda **raw: click(self._transform.from_request(raw)), _specs(inputs)
+        )
+        servable.add_signature(
+            lambda examples: click(self._transform.from_examples(examples, inputs)),
+            {EXAMPLES: tf.TensorSpec([None], tf.string)},
+            EXAMPLES_SIGNATURE,
+        )
+        servable.save(folder, self._columns, nobody(self._transform.user_inputs) | self._any_ad())
+
+    def _users(self, raw: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the user tower's embeddings [B, units] and biases [B]."""
+        inputs = self._transform.users(self._transform.from_request(raw))
+        return self._model.user_tower(*inputs.values())
+
+    def _ads(self, columns: Mapping[str, Column]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the item tower's embeddings [B, units] and biases [B]; one pass a distinct ad."""
+        raw = {name: flat(columns[name]) for name in self._transform.ad_inputs}
+        first, which = distinct(list(raw.values()))
+        ads = {name: tf.gather(values, first) for name, values in raw.items()}
+        inputs = self._transform.ads(self._transform.from_request(ads))
+        embedding, bias = self._model.item_tower(*inputs.values())
+        return tf.gather(embedding, which), tf.gather(bias, which)
+
+    def _ad_embeddings(self, catalogue: Mapping[bytes, bytes]) -> np.ndarray:
+        """Returns logit embeddings [n, D]."""
+        columns = {self._columns.ad_id: list(catalogue), self._columns.text: [*catalogue.values()]}
+        ads = {name: columns[name] for name in self._transform.ad_inputs}
+        parts = [
+            self._model.item_logit_embedding(*self._ads(self._transform.from_request(some)))
+            for some in tf.data.Dataset.from_tensor_slices(ads).batch(1024)
+        ]
+        return tf.concat(parts, axis=0).numpy()
+
+    def _any_ad(self) -> dict[str, list[str]]:
+        """An ad to warm up with, which meets BERT."""
+        return {name: ["An ad that nobody has seen."] for name in self._transform.ad_inputs}
+
+
+def _specs(inputs: Mapping[str, tf.DType]) -> dict[str, tf.TensorSpec]:
+    return {name: tf.TensorSpec([None], dtype) for name, dtype in inputs.items()}
+
+
+def _values(layer: keras.layers.Layer) -> list[tf.Variable]:
+    """The TensorFlow variables that a Keras layer computes with."""
+    return [variable.value for variable in layer.weights]

@@ -1,0 +1,120 @@
+"""The recommender: a user's attributes in, the best ads of a catalogue out, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from components.features import (
+    AD_IDS,
+    ALLOWED_AD_IDS,
+    MODEL_VERSION,
+    PROBABILITIES,
+    RECOMMENDER,
+    TEXTS,
+    Columns,
+    K,
+)
+from components.trainer.saved_model import Servable, nobody
+from components.transform.lookup import find, sort_by_fingerprint
+
+_ONE_USER = tf.TensorShape([1])
+
+
+def export_recommender(
+    folder: Path,
+    *,
+    columns: Columns,
+    user_embedding: Callable[[Mapping[str, tf.Tensor]], tf.Tensor],
+    user_variables: Iterable[Any],
+    user_inputs: Mapping[str, tf.DType],
+    ad_ids: Sequence[bytes],
+    texts: Sequence[bytes],
+    ad_embeddings: np.ndarray,
+) -> None:
+    """Writes the recommender over a catalogue of n ads.
+
+    Args:
+        folder: where the SavedModel goes.
+        columns: what the columns are for.
+        user_embedding: maps raw columns [B] to logit embeddings [B, D].
+        user_variables: those that it computes with.
+        user_inputs: the columns that describe a user, with their types.
+        ad_ids: of the catalogue, each once.
+        texts: of the same ads.
+        ad_embeddings: their logit embeddings [n, D] float32.
+    """
+    fingerprints, order = sort_by_fingerprint(list(ad_ids))
+    # Variables, because a graph of constants may hold 2 GiB at most.
+    table = _Catalogue(
+        ad_ids=tf.Variable(np.array(ad_ids, object)[order], trainable=False),
+        texts=tf.Variable(np.array(texts, object)[order], trainable=False),
+        fingerprints=tf.Variable(fingerprints, trainable=False),
+        embeddings=tf.Variable(ad_embeddings[order], trainable=False),
+    )
+    servable = Servable(RECOMMENDER, [*user_variables, table])
+
+    def recommend(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        user = user_embedding({name: inputs[name] for name in user_inputs})
+        rows, logits = table.best(user[0], inputs[K], inputs[ALLOWED_AD_IDS])
+        return {
+            AD_IDS: tf.gather(table.ad_ids, rows),
+            TEXTS: tf.gather(table.texts, rows),
+            PROBABILITIES: tf.sigmoid(logits),
+            MODEL_VERSION: servable.version(user),
+        }
+
+    servable.add_signature(
+        recommend,
+        {
+            **{name: tf.TensorSpec(_ONE_USER, dtype) for name, dtype in user_inputs.items()},
+            K: tf.TensorSpec([], tf.int32),
+            ALLOWED_AD_IDS: tf.TensorSpec([None], tf.string),
+        },
+    )
+    servable.save(folder, columns, {**nobody(user_inputs), K: 1, ALLOWED_AD_IDS: []})
+
+
+class _Catalogue(tf.Module):
+    """Ads in the order of their ids' fingerprints."""
+
+    def __init__(
+        self,
+        ad_ids: tf.Variable,
+        texts: tf.Variable,
+        fingerprints: tf.Variable,
+        embeddings: tf.Variable,
+    ) -> None:
+        super().__init__()
+        self.ad_ids = ad_ids
+        self.texts = texts
+        self.fingerprints = fingerprints
+        self.embeddings = embeddings
+
+    def best(
+        self, user: tf.Tensor, k: tf.Tensor, allowed: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns rows and logits of the k best ads for the user [D], best first.
+
+        Fewer where the catalogue, or `allowed` [m] ids where there are any, hold fewer.
+        """
+
+        def of_all() -> tuple[tf.Tensor, tf.Tensor]:
+            return self._top(tf.linalg.matvec(self.embeddings, user), k)
+
+        def of_allowed() -> tuple[tf.Tensor, tf.Tensor]:
+            found = find(tf.unique(allowed)[0], self.ad_ids, self.fingerprints)
+            rows = tf.boolean_mask(found, found >= 0)
+            chosen, logits = self._top(tf.linalg.matvec(tf.gather(self.embeddings, rows), user), k)
+            return tf.gather(rows, chosen), logits
+
+        return tf.cond(tf.size(allowed) > 0, of_allowed, of_all)
+
+    @staticmethod
+    def _top(logits: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        best = tf.math.top_k(logits, tf.minimum(tf.maximum(k, 0), tf.size(logits)))
+        return best.indices, best.values

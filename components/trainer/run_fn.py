@@ -1,0 +1,69 @@
+"""TFX's Trainer calls this: from the transform graph and raw examples to four SavedModels."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from tfx.components.trainer.fn_args_utils import FnArgs
+
+from components.features import Columns
+from components.trainer import input_data
+from components.trainer.export import Exporter
+from components.trainer.training import train
+from components.trainer.transform_graph import TransformGraph
+from components.trainer.two_tower import TwoTower
+from pipeline.config import ModelSettings, TrainerSettings
+
+
+def run_fn(fn_args: FnArgs) -> None:
+    """Trains and exports the towers, and writes `training.json` beside the run's logs.
+
+    Args:
+        fn_args: TFX's; its custom_config holds `columns`, `model` and `trainer`, each as in
+            pipeline/config.py.
+    """
+    config = fn_args.custom_config
+    columns = Columns(**config["columns"])
+    settings = TrainerSettings(**config["trainer"])
+    run = Path(fn_args.model_run_dir)
+
+    transform = TransformGraph(fn_args.transform_output, columns)
+    impressions, validation, ads = input_data.write_compact(
+        [file for pattern in fn_args.train_files for file in sorted(tf.io.gfile.glob(pattern))],
+        run / "impressions",
+        transform,
+        columns,
+        validation_share=settings.validation_share,
+        seed=settings.seed,
+    )
+    ad_inputs = ads.inputs(transform)
+
+    keras.utils.set_random_seed(settings.seed)
+    model = TwoTower(
+        transform.user_width,
+        transform.ad_width,
+        user_ids=transform.user_ids,
+        ad_ids=transform.ad_ids,
+        **ModelSettings(**config["model"]).model_dump(exclude={"user_id", "ad_id"}),
+    )
+    start = time.monotonic()
+    history = train(model, impressions, validation, ad_inputs, settings, run / "tensorboard")
+    seconds = time.monotonic() - start
+    Exporter(model, transform, columns).export(Path(fn_args.serving_model_dir), ads.catalogue())
+
+    rows = impressions.rows + validation.rows
+    facts = {
+        "impressions": rows,
+        "ads": len(ads),
+        "bytes_an_impression": (impressions.bytes_on_disk + validation.bytes_on_disk) / rows,
+        "user_width": transform.user_width,
+        "ad_width": transform.ad_width,
+        "parameters": model.count_params(),
+        "seconds": seconds,
+        "history": history,
+    }
+    (run / "training.json").write_text(json.dumps(facts, indent=1))

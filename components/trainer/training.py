@@ -1,0 +1,105 @@
+"""Trains the towers on compact impressions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from components.trainer.input_data import Impressions, batches
+from components.trainer.two_tower import TwoTower
+from pipeline.config import TrainerSettings
+
+_STEPS_PER_CALL = 16  # One call of the compiled function costs as much as several small batches.
+_VALIDATION_BATCH = 8192
+_WARM_UP = 0.02  # Share of the steps in which the cosine schedule rises.
+
+
+def train(
+    model: TwoTower,
+    impressions: Impressions,
+    validation: Impressions,
+    ads: Mapping[str, np.ndarray],
+    settings: TrainerSettings,
+    logs: Path,
+) -> dict[str, list[float]]:
+    """Fits `model` on binary cross-entropy; keeps the weights of the best epoch.
+
+    Args:
+        model: the towers, as initialised.
+        impressions: the rows to learn from.
+        validation: the rows whose loss ends training; none to run every epoch.
+        ads: the model's inputs for the ads, by their number.
+        settings: how.
+        logs: folder for TensorBoard's logs.
+
+    Returns:
+        `loss`, and `val_loss` where there is validation, by epoch.
+    """
+    model.compile(
+        optimizer=_optimizer(settings, impressions.rows),
+        loss=keras.losses.BinaryCrossentropy(
+            from_logits=True, label_smoothing=settings.label_smoothing
+        ),
+        steps_per_execution=_STEPS_PER_CALL,
+    )
+    watched = batches(validation, ads, _VALIDATION_BATCH) if validation.rows else None
+    early_stopping = keras.callbacks.EarlyStopping(
+        monitor="val_loss" if watched else "loss",
+        patience=settings.patience,
+        restore_best_weights=True,
+    )
+    history = model.fit(
+        batches(impressions, ads, settings.batch_size, shuffle_seed=settings.seed),
+        validation_data=watched,
+        epochs=settings.epochs,
+        callbacks=[early_stopping, keras.callbacks.TensorBoard(str(logs), write_graph=False)],
+        verbose=0,
+        shuffle=False,  # The data comes shuffled.
+    )
+    if settings.calibrate and watched:
+        logits = model.predict(watched, verbose=0)
+        labels = np.concatenate([labels for _, labels in watched.as_numpy_iterator()])
+        scale, shift = platt(logits, labels)
+        weight, bias = model.click.get_weights()
+        model.click.set_weights([scale * weight, scale * bias + shift])
+    return history.history
+
+
+def _optimizer(settings: TrainerSettings, rows: int) -> keras.optimizers.Optimizer:
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = settings.learning_rate
+    if settings.schedule == "cosine":
+        steps = settings.epochs * -(-rows // settings.batch_size)
+        warm_up = max(1, int(_WARM_UP * steps))
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, steps - warm_up, warmup_target=settings.learning_rate, warmup_steps=warm_up
+        )
+    if settings.weight_decay:
+        return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+    return keras.optimizers.Adam(rate)
+
+
+def platt(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Returns a >= 0 and c with which sigmoid(a logit + c) fits the labels best.
+
+    By Newton's method on the log loss. Platt, "Probabilistic Outputs for Support Vector Machines",
+    1999, without his smoothing of the labels.
+
+    Args:
+        logits: [N].
+        labels: 0 or 1 [N].
+    """
+    inputs = np.stack([logits, np.ones_like(logits)], axis=1).astype(np.float64)
+    found = np.array([1.0, 0.0])
+    for _ in range(20):
+        probability = (1 + np.tanh(inputs @ found / 2)) / 2  # the sigmoid, without overflow
+        gradient = inputs.T @ (probability - labels)
+        curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs
+        step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
+        found -= step
+        if np.abs(step).max() < 1e-9:
+            break
+    scale, shift = found
+    return (float(scale), float(shift)) if scale >= 0 else (1.0, 0.0)

@@ -1,0 +1,185 @@
+"""Transform's graph, cut into parts: attributes to one-hot positions, text to embedding, ids.
+
+The whole graph needs every raw column and holds BERT. A user tower needs neither, so each part is
+pruned to what it computes and holds only the variables that it uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  registers the tokenizer's ops
+import tensorflow_transform as tft
+
+from components.features import (
+    AD_EMBEDDING,
+    AD_ID_ONE_HOT,
+    USER_ID_ONE_HOT,
+    USER_ONE_HOT,
+    Columns,
+)
+from components.trainer.two_tower import AD_ID, ADS, USER, USER_ID
+
+Column: TypeAlias = tf.Tensor | tf.SparseTensor
+
+_MOST_INTEGER = 2.0**53  # What a request's number may be without a cast going astray.
+
+
+class TransformGraph:
+    """What Transform found, and how it maps raw columns to the model's inputs.
+
+    Args:
+        folder: the transform graph artifact.
+        columns: what the columns are for.
+
+    Attributes:
+        user_inputs: the columns that describe a user, with their types in a request.
+        ad_inputs: the columns that describe an ad, with their types in a request.
+        user_width: columns of the one-hot user vector.
+        ad_width: numbers in an ad's embedding.
+        user_ids: how many user ids there are, the unseen one among them; 0 where none are used.
+        ad_ids: the same of ads.
+        encoder_variables: what a SavedModel that embeds must hold.
+    """
+
+    def __init__(self, folder: str, columns: Columns) -> None:
+        output = tft.TFTransformOutput(folder)
+        self._spec = output.raw_feature_spec()
+        self._saved_model = tf.saved_model.load(output.transform_savedmodel_dir)
+        transform_fn = self._saved_model.transform_fn
+        attributes = columns.attributes(self._spec)
+        self._user = {USER: _Part(transform_fn, attributes, USER_ONE_HOT)}
+        self._ad = {ADS: _Part(transform_fn, [columns.text], AD_EMBEDDING)}
+        if USER_ID_ONE_HOT in transform_fn.structured_outputs:
+            self._user[USER_ID] = _Part(transform_fn, [str(columns.user_id)], USER_ID_ONE_HOT)
+        if AD_ID_ONE_HOT in transform_fn.structured_outputs:
+            self._ad[AD_ID] = _Part(transform_fn, [columns.ad_id], AD_ID_ONE_HOT)
+
+        self.user_inputs = self._types(self._user.values())
+        self.ad_inputs = self._types(self._ad.values())
+        self.user_width = self._width(self._user[USER])
+        self.user_ids = self._width(self._user[USER_ID]) if USER_ID in self._user else 0
+        self.ad_ids = self._width(self._ad[AD_ID]) if AD_ID in self._ad else 0
+        self.ad_width = transform_fn.structured_outputs[AD_EMBEDDING].shape[1]
+        self.encoder_variables = transform_fn.variables
+
+    def from_examples(self, examples: tf.Tensor, names: Iterable[str]) -> dict[str, Column]:
+        """Parses columns of serialized tf.Examples [B]; strings may be absent."""
+        spec = {name: _optional(self._spec[name]) for name in names}
+        return tf.io.parse_example(examples, spec)
+
+    def from_request(self, values: Mapping[str, tf.Tensor]) -> dict[str, Column]:
+        """Turns the columns of a request, each [B], "" and NaN missing, into what parsing gives."""
+        return {name: _column(each, self._spec[name]) for name, each in values.items()}
+
+    def users(self, columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
+        """Returns the model's inputs: USER, where the ones are [B, A], and USER_ID [B] if used."""
+        inputs = {USER: self._user[USER].positions(columns)}
+        if USER_ID in self._user:
+            inputs[USER_ID] = self._user[USER_ID].positions(columns)[:, 0]
+        return inputs
+
+    def ads(self, columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
+        """Returns the model's inputs: ADS, the embeddings [B, H], and AD_ID [B] if used.
+
+        BERT runs for texts that are not in the memo only.
+        """
+        inputs = {ADS: self._ad[ADS](columns)}
+        if AD_ID in self._ad:
+            inputs[AD_ID] = self._ad[AD_ID].positions(columns)[:, 0]
+        return inputs
+
+    def _types(self, parts: Iterable[_Part]) -> dict[str, tf.DType]:
+        names = [name for part in parts for name in part.columns]
+        strings = {name: self._spec[name].dtype == tf.string for name in names}
+        return {name: tf.string if strings[name] else tf.float32 for name in names}
+
+    def _width(self, part: _Part) -> int:
+        nobody = {name: tf.zeros([0], self._types([part])[name]) for name in part.columns}
+        return int(part(self.from_request(nobody)).dense_shape[1])
+
+
+class _Part:
+    """The part of `transform_fn` that computes `output`, as a function of some columns."""
+
+    def __init__(self, transform_fn: Any, columns: list[str], output: str) -> None:
+        self.columns = columns
+        self._function = _part(transform_fn, columns, output)
+
+    def __call__(self, columns: Mapping[str, Column]) -> Column:
+        return self._function(*(columns[name] for name in self.columns))
+
+    def positions(self, columns: Mapping[str, Column]) -> tf.Tensor:
+        """Returns where the ones of one-hot vectors are, one a column: [B, columns] int32."""
+        return tf.cast(tf.reshape(self(columns).indices[:, 1], [-1, len(self.columns)]), tf.int32)
+
+
+def _part(transform_fn: Any, columns: list[str], output: str) -> Callable[..., Column]:
+    """Returns the part of `transform_fn` that computes `output`, as a function of `columns`."""
+    graph = transform_fn.graph
+    atoms = len(graph.inputs) - len(transform_fn.captured_inputs)
+    (placeholders,), _ = tf.nest.pack_sequence_as(
+        transform_fn.structured_input_signature, graph.inputs[:atoms], expand_composites=True
+    )
+    outputs = tf.nest.pack_sequence_as(
+        transform_fn.structured_outputs, graph.outputs, expand_composites=True
+    )
+    fetches = _atoms(outputs[output])
+    part = _needed_for([fetch.op.name for fetch in fetches], graph.as_graph_def())
+    used = {node.name for node in part.node}
+    # What analysis found, and the encoder's variables, come into the graph as further inputs.
+    feeds = _atoms([placeholders[name] for name in columns]) + graph.inputs[atoms:]
+
+    @tf.function(autograph=False)
+    def function(*values: Column) -> Column:
+        fed = zip(feeds, _atoms(values) + transform_fn.captured_inputs, strict=True)
+        results = tf.graph_util.import_graph_def(
+            part,
+            input_map={f.name: tf.identity(value) for f, value in fed if f.op.name in used},
+            return_elements=[fetch.name for fetch in fetches],
+            name="",
+        )
+        return tf.nest.pack_sequence_as(outputs[output], results, expand_composites=True)
+
+    return function
+
+
+def _needed_for(outputs: list[str], graph: tf.compat.v1.GraphDef) -> tf.compat.v1.GraphDef:
+    """Cuts `graph` down to the nodes that the values of `outputs` depend on."""
+    for node in graph.node:
+        # Control inputs tie every output to every stateful node, BERT's call among them.
+        data = [name for name in node.input if not name.startswith("^")]
+        del node.input[:]
+        node.input.extend(data)
+    return tf.compat.v1.graph_util.extract_sub_graph(graph, outputs)
+
+
+def _atoms(structure: Any) -> list[tf.Tensor]:
+    """Flattens nested tensors, sparse ones to their components."""
+    return tf.nest.flatten(structure, expand_composites=True)
+
+
+def flat(column: Column) -> tf.Tensor:
+    """Turns a column [B, 1] that every row has into [B]."""
+    return tf.reshape(column.values if isinstance(column, tf.SparseTensor) else column, [-1])
+
+
+def _optional(spec: Any) -> Any:
+    is_string = isinstance(spec, tf.io.FixedLenFeature) and spec.dtype == tf.string
+    return spec._replace(default_value="") if is_string else spec
+
+
+def _column(values: tf.Tensor, spec: Any) -> Column:
+    """Turns [B] into [B, 1], dense or sparse as the schema has it."""
+    if isinstance(spec, tf.io.FixedLenFeature):
+        return values[:, None]
+    present = values != "" if spec.dtype == tf.string else ~tf.math.is_nan(values)
+    rows = tf.where(present)
+    indices = tf.concat([rows, tf.zeros_like(rows)], axis=1)
+    shape = tf.stack([tf.size(values, tf.int64), 1])
+    there = tf.gather_nd(values, rows)
+    if spec.dtype == tf.int64:
+        there = tf.clip_by_value(there, -_MOST_INTEGER, _MOST_INTEGER)
+    return tf.SparseTensor(indices, tf.cast(there, spec.dtype), shape)

@@ -1,0 +1,54 @@
+"""Exact lookup of strings in a table that lives in a graph as plain tensors.
+
+A hash table cannot be initialised from what an analysis finds, so the table is sorted by a 64-bit
+fingerprint: a query is one binary search, then one comparison of the strings themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+_BUCKETS = 2**63 - 1
+
+
+def fingerprint(strings: tf.Tensor) -> tf.Tensor:
+    """Returns a fingerprint [...] int64 of `strings` [...], the same on every machine."""
+    return tf.strings.to_hash_bucket_fast(strings, _BUCKETS)
+
+
+def sort_by_fingerprint(keys: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (fingerprints [n] int64 ascending, order [n] int64: keys[order] fit them)."""
+    fingerprints = fingerprint(tf.constant(keys, tf.string, shape=[len(keys)])).numpy()
+    order = np.argsort(fingerprints, kind="stable")
+    return fingerprints[order], order.astype(np.int64)
+
+
+def distinct(strings: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns (first [n], which [B]): rows in which distinct tuples first occur, and whose each is.
+
+    Args:
+        strings: [B] string each; a row of all of them is a tuple.
+    """
+    # No UTF-8 text holds the byte that joins them.
+    keys = tf.strings.join(strings, separator="\xff") if len(strings) > 1 else strings[0]
+    found, which = tf.unique(keys)
+    first = tf.math.unsorted_segment_min(tf.range(tf.size(keys)), which, tf.size(found))
+    return first, which
+
+
+def find(queries: tf.Tensor, keys: tf.Tensor, fingerprints: tf.Tensor) -> tf.Tensor:
+    """Returns the row [n] int32 of each query in `keys`, or -1 where it is not there.
+
+    Two keys with one fingerprint cannot be confused: the second one is merely never found.
+
+    Args:
+        queries: [n] string.
+        keys: [m] string, m > 0, in the order of their fingerprints.
+        fingerprints: [m] int64, ascending.
+    """
+    row = tf.searchsorted(fingerprints, fingerprint(queries))
+    row = tf.minimum(row, tf.size(keys) - 1)
+    return tf.where(tf.gather(keys, row) == queries, row, -1)

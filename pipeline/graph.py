@@ -1,0 +1,132 @@
+"""The pipeline's graph: the one place where nodes are wired. It reads no file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfx.components import (
+    ExampleValidator,
+    StatisticsGen,
+    Trainer,
+    Transform,
+)
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.dsl.components.base.base_node import BaseNode
+from tfx.orchestration.pipeline import Pipeline
+from tfx.proto.trainer_pb2 import TrainArgs
+from tfx.proto.transform_pb2 import SplitsConfig
+
+from components.evaluator.component import ClickEvaluator
+from components.example_gen.component import csv_example_gen
+from components.features import TRAIN
+from components.pusher.component import click_pusher
+from components.schema_gate.component import SchemaGate
+from components.transform import preprocessing
+from pipeline.config import PipelineConfig
+from pipeline.prepare import Prepared
+
+
+def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
+    """Returns the nodes in the order in which data meets them."""
+    columns = config.data.columns.model_dump()
+
+    example_gen = csv_example_gen(
+        prepared.layout, config.data.columns, config.data.eval_share, config.data.bad_rows
+    )
+    examples = example_gen.outputs["examples"]
+
+    statistics = StatisticsGen(examples=examples).with_id("statistics")
+    schema = ImportSchemaGen(schema_file=prepared.schema_file).with_id("schema")
+    validator = ExampleValidator(
+        statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
+    ).with_id("example_validator")
+    gate = SchemaGate(
+        anomalies=validator.outputs["anomalies"],
+        statistics=statistics.outputs["statistics"],
+        schema=schema.outputs["schema"],
+        columns=config.data.columns.model_dump_json(),
+    ).with_id("schema_gate")
+
+    transform = Transform(
+        examples=examples,
+        schema=schema.outputs["schema"],
+        preprocessing_fn=_path_of(preprocessing.preprocessing_fn),
+        splits_config=SplitsConfig(analyze=[TRAIN], transform=[TRAIN]),
+        materialize=False,  # Trainer derives what it needs; writing it here is per element and slow
+        disable_statistics=True,
+        custom_config={
+            "columns": columns,
+            "encoder_folder": prepared.encoder_folder,
+            "encoder_fingerprint": prepared.encoder_fingerprint,
+            "code_fingerprint": prepared.code_fingerprint,
+            "user_id": config.model.user_id,
+            "ad_id": config.model.ad_id,
+            **config.transform.model_dump(),
+        },
+    ).with_id("transform")
+    transform.add_upstream_node(gate)
+
+    trainer = Trainer(
+        # By its path: importing it would import Keras before the terminal shows anything.
+        run_fn="components.trainer.run_fn.run_fn",
+        examples=examples,
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=TrainArgs(splits=[TRAIN]),
+        custom_config={
+            "columns": columns,
+            "model": config.model.model_dump(),
+            "trainer": config.trainer.model_dump(),
+            "code_fingerprint": prepared.code_fingerprint,
+        },
+    ).with_id("trainer")
+
+    evaluator = ClickEvaluator(
+        examples=examples,
+        model=trainer.outputs["model"],
+        settings=config.evaluator.model_dump_json(),
+        min_auc=config.evaluator.min_auc,
+        columns=config.data.columns.model_dump_json(),
+        serving_root=str(config.pusher.serving_root),
+    ).with_id("evaluator")
+
+    pusher = click_pusher(
+        model=trainer.outputs["model"],
+        blessing=evaluator.outputs["blessing"],
+        infra_blessing=None,
+        serving_root=config.pusher.serving_root,
+        keep_versions=config.pusher.keep_versions,
+        ticket=prepared.push_ticket,
+    )
+    return [
+        example_gen,
+        statistics,
+        schema,
+        validator,
+        gate,
+        transform,
+        trainer,
+        evaluator,
+        pusher,
+    ]
+
+
+def create_pipeline(
+    config: PipelineConfig, prepared: Prepared, **runner_arguments: Any
+) -> Pipeline:
+    """Returns the pipeline, the same for every runner.
+
+    Args:
+        config: the settings.
+        prepared: what was found out before.
+        **runner_arguments: what differs between runners, such as the pipeline root.
+    """
+    return Pipeline(
+        pipeline_name=config.name,
+        components=create_nodes(config, prepared),
+        enable_cache=config.cache,
+        **runner_arguments,
+    )
+
+
+def _path_of(function: Any) -> str:
+    return f"{function.__module__}.{function.__qualname__}"

@@ -1,0 +1,126 @@
+"""What is found out before a graph is built, so that building it reads no file."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import components
+from components.errors import InputError
+from components.example_gen.csv_reader import InputSummary, check_input
+from components.example_gen.layout import WHOLE, Layout, find_layout
+from components.features import EVAL, TRAIN
+from components.pusher.publish import ticket
+from pipeline.config import PipelineConfig
+
+IMAGE_FOLDER = Path("/opt/twotower/app")  # where the Dockerfile puts the project
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the graph's nodes depend on beside the settings.
+
+    Attributes:
+        layout: where the CSV files are.
+        schema_file: a copy of the curated schema, under a name that changes with its content.
+        encoder_folder: the compiled text encoder.
+        encoder_fingerprint: of its weights and graph.
+        code_fingerprint: of the components' code.
+        push_ticket: see `components.pusher.publish.ticket`.
+    """
+
+    layout: Layout
+    schema_file: str
+    encoder_folder: str
+    encoder_fingerprint: str
+    code_fingerprint: str
+    push_ticket: str
+
+
+def check_data(config: PipelineConfig) -> InputSummary:
+    """Reads the input once, before anything else runs.
+
+    Raises:
+        InputError: it cannot be used; every problem is in the message.
+    """
+    return check_input(config.data.input, config.data.columns, config.data.bad_rows)
+
+
+def prepare(config: PipelineConfig) -> Prepared:
+    """Finds the input's files, and makes the text encoder where this machine has not got it yet.
+
+    Raises:
+        InputError: a file or an encoder that the settings name cannot be used.
+    """
+    from components.transform import text_encoder
+
+    encoder = compile_encoder(config)
+    return Prepared(
+        layout=find_layout(config.data.input),
+        schema_file=str(_copy_of_schema(config)),
+        encoder_folder=str(encoder),
+        encoder_fingerprint=text_encoder.fingerprint(encoder),
+        code_fingerprint=_fingerprint_of_code(),
+        push_ticket=ticket(config.pusher.serving_root),
+    )
+
+
+def prepare_for_image(config: PipelineConfig) -> Prepared:
+    """Tells what a graph depends on that runs in containers: paths are as these see them.
+
+    Of the encoder, a copy of this machine tells the name and the fingerprint of the image's.
+
+    Raises:
+        InputError: an encoder that the settings name cannot be used.
+    """
+    from components.transform import text_encoder
+
+    encoder = compile_encoder(config)
+    splits = {TRAIN: f"{TRAIN}/*.csv", EVAL: f"{EVAL}/*.csv"}
+    return Prepared(
+        layout=Layout(
+            str(config.deploy.input), splits if config.deploy.is_split else {WHOLE: "*.csv"}
+        ),
+        schema_file=str(IMAGE_FOLDER / config.data.schema_file),
+        encoder_folder=str(config.deploy.encoders / encoder.name),
+        encoder_fingerprint=text_encoder.fingerprint(encoder),
+        code_fingerprint=_fingerprint_of_code(),
+        push_ticket="",  # nodes that depend on the serving root are not cached there
+    )
+
+
+def compile_encoder(config: PipelineConfig) -> Path:
+    """Makes the text encoder of the settings, unless the cache has it; returns its folder.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    from components.transform import text_encoder
+
+    settings = config.text_encoder
+    return text_encoder.compile_encoder(
+        settings.encoder, settings.preprocessor, settings.max_tokens, settings.cache.expanduser()
+    )
+
+
+def _copy_of_schema(config: PipelineConfig) -> Path:
+    try:
+        content = config.data.schema_file.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{config.data.schema_file}: cannot be read ({error.strerror}); data.schema_file names "
+            "the curated schema, and `twotower schema infer` drafts one"
+        ) from None
+    # TFX caches by the name of the file.
+    copy = config.folder / "schemas" / hashlib.sha256(content).hexdigest()[:16] / "schema.pbtxt"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_bytes(content)
+    return copy
+
+
+def _fingerprint_of_code() -> str:
+    digest = hashlib.sha256()
+    for file in sorted(Path(components.__path__[0]).rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,50 @@
+"""What a run says at its end."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from components.evaluator.verdict import VERDICT_FILE, read_verdict
+from components.features import EVAL
+from pipeline.run_record import RunRecord
+
+_HEADLINES = {
+    "pushed": "[bold green]Pushed[/] as version {version}",
+    "not blessed": "[bold red]Not blessed[/], nothing was pushed",
+    "stopped by data": "[bold red]Stopped by the data[/], nothing was pushed",
+    "failed": "[bold red]Failed[/]",
+}
+
+
+def show(record: RunRecord, console: Console) -> None:
+    """Prints how a run ended, why, where everything is and what to do next."""
+    console.print()
+    console.print(_HEADLINES[record.status].format(version=record.version))
+    if all(node.state == "cached" for node in record.nodes) and record.status == "pushed":
+        console.print("Nothing changed since an earlier run: every node came from the cache.")
+    data = record.data
+    console.print(
+        f"{data['rows']:,} impressions, {data['clicks']:,} clicks, {data['ads']:,} ads"
+        + (f", {data['bad_rows']:,} bad rows set aside" if data["bad_rows"] else "")
+    )
+    for warning in data["warnings"]:
+        console.print(f"Warning: {warning}", markup=False)
+    for line in _verdict(record):
+        console.print(line, markup=False)
+    if record.status in ("failed", "stopped by data"):
+        console.print(record.message, markup=False)
+    models = record.config["pusher"]["serving_root"]
+    if record.status == "pushed":
+        console.print(f"Models: {models}")
+        console.print(
+            f'Next: twotower predict --models {models} --text "An ad that nobody has seen"',
+            markup=False,
+        )
+    console.print(f"Record and log: {record.folder}")
+
+
+def _verdict(record: RunRecord) -> list[str]:
+    blessing = record.output("evaluator", "blessing")
+    if blessing is None or not (blessing / VERDICT_FILE).exists():
+        return []
+    return [f"Verdict on the {EVAL} split:", *read_verdict(str(blessing)).lines()]

@@ -1,0 +1,205 @@
+import csv
+import hashlib
+from collections import Counter
+from functools import partial
+
+import pytest
+import tensorflow as tf
+from tfx.components.example_gen.csv_example_gen import executor as stock
+from tfx.types import artifact_utils, standard_artifacts
+
+from components.errors import InputError
+from components.example_gen import executor
+from components.example_gen.component import csv_example_gen
+from components.example_gen.csv_blocks import read_blocks
+from components.example_gen.executor import ColumnarCsvExecutor
+from components.example_gen.layout import find_layout
+from components.features import Columns
+
+IN_MEMORY = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
+HEADER = ["att_a", "att_age", "att_agent", "att_none", "text", "message_id", "clicked", "extra"]
+
+SMALL_BLOCKS = partial(read_blocks, block_bytes=700)
+
+
+def rows(count):
+    ages = ["25-34", "35-44", "", 'the "old", wise']
+    return [
+        [
+            ages[n % 4],
+            n % 30 or "",
+            n / 8 if n % 5 else "",
+            "",
+            TEXTS[n % 3],
+            f"ad-{n % 9}",
+            int(n % 7 == 0),
+            n,
+        ]
+        for n in range(count)
+    ]
+
+
+TEXTS = ["Buy now", "Läuft, wirklich\n– „gut“ 😀", '"Quoted"']
+
+
+def write(path, rows, header=HEADER):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as out:
+        csv.writer(out).writerows([header, *rows])
+    return path
+
+
+def run(which, path, out, eval_share=0.2, bad_rows="refuse"):
+    """Runs an executor on the input at `path`; returns the Examples artifact."""
+    component = csv_example_gen(find_layout(path), Columns(), eval_share, bad_rows)
+    artifact = standard_artifacts.Examples()
+    artifact.uri = str(out)
+    which.Do({}, {"examples": [artifact]}, dict(component.exec_properties))
+    return artifact
+
+
+def ours(path, out, **arguments):
+    return run(ColumnarCsvExecutor(), path, out, **arguments)
+
+
+def files(artifact, split):
+    return sorted(tf.io.gfile.glob(f"{artifact.uri}/Split-{split}/*"))
+
+
+def read(artifact, split):
+    """The split's Examples, serialized in one way, with how often each is there."""
+    records = tf.data.TFRecordDataset(files(artifact, split), "GZIP").as_numpy_iterator()
+    examples = [tf.train.Example.FromString(record) for record in records]
+    return Counter(example.SerializeToString(deterministic=True) for example in examples)
+
+
+@pytest.mark.parametrize("is_split", [False, True])
+def test_examples_and_splits_are_those_of_csv_example_gen(tmp_path, is_split):
+    given = rows(300)
+    if is_split:
+        write(tmp_path / "in/train/a.csv", given[:100])
+        write(tmp_path / "in/train/b.csv", given[100:200])
+        write(tmp_path / "in/eval/c.csv", given[200:])
+    else:
+        write(tmp_path / "in/a.csv", given)
+    artifact = ours(tmp_path / "in", tmp_path / "ours")
+    context = stock.Executor.Context(beam_pipeline_args=IN_MEMORY, tmp_dir=str(tmp_path))
+    expected = run(stock.Executor(context), tmp_path / "in", tmp_path / "stock")
+    for split in ("train", "eval"):
+        examples = read(artifact, split)
+        assert len(examples) > 30
+        assert examples == read(expected, split)
+    assert artifact.split_names == expected.split_names
+
+
+def test_the_artifact_says_what_is_in_it(tmp_path):
+    artifact = ours(write(tmp_path / "in.csv", rows(50)), tmp_path / "out")
+    assert artifact_utils.decode_split_names(artifact.split_names) == ["train", "eval"]
+    assert artifact.get_string_custom_property("payload_format") == "FORMAT_TF_EXAMPLE"
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 1 / 3, 0.5])
+def test_the_eval_share_is_what_was_asked_for(tmp_path, share):
+    artifact = ours(write(tmp_path / "in.csv", rows(4000)), tmp_path / "out", eval_share=share)
+    part = read(artifact, "eval").total() / 4000
+    assert part == pytest.approx(share, abs=3.5 * (share * (1 - share) / 4000) ** 0.5)
+
+
+def test_a_rows_split_depends_on_nothing_but_the_row(tmp_path, monkeypatch):
+    given = rows(300)
+    whole = ours(write(tmp_path / "whole.csv", given), tmp_path / "1")
+    write(tmp_path / "parts/b.csv", given[:120])
+    write(tmp_path / "parts/a.csv", given[120:])
+    parts = ours(tmp_path / "parts", tmp_path / "2")
+    monkeypatch.setattr(executor, "read_blocks", SMALL_BLOCKS)
+    small_blocks = ours(tmp_path / "whole.csv", tmp_path / "3")
+    for split in ("train", "eval"):
+        assert read(whole, split) == read(parts, split) == read(small_blocks, split)
+    for example in read(whole, "eval"):
+        assert int(hashlib.sha256(example).hexdigest(), 16) % 5 == 4
+
+
+def test_blocks_do_not_show_in_the_files(tmp_path, monkeypatch):
+    path = write(tmp_path / "in.csv", rows(300))
+    large = ours(path, tmp_path / "1")
+    monkeypatch.setattr(executor, "read_blocks", SMALL_BLOCKS)
+    small = ours(path, tmp_path / "2")
+    for one, other in zip(files(large, "train"), files(small, "train"), strict=True):
+        a, b = (list(tf.data.TFRecordDataset(f, "GZIP").as_numpy_iterator()) for f in (one, other))
+        assert a == b
+
+
+def test_rows_are_dealt_out_to_shards(tmp_path, monkeypatch):
+    monkeypatch.setattr(executor, "_ROWS_PER_SHARD", 100)
+    artifact = ours(write(tmp_path / "in.csv", rows(250)), tmp_path / "out")
+    for split in ("train", "eval"):
+        names = [file.rpartition("/")[2] for file in files(artifact, split)]
+        assert names == [f"data_tfrecord-0000{shard}-of-00003.gz" for shard in range(3)]
+        sizes = [
+            len(list(tf.data.TFRecordDataset(file, "GZIP"))) for file in files(artifact, split)
+        ]
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_bad_rows_are_set_aside_and_nothing_disappears(tmp_path):
+    train = write(tmp_path / "in/train/a.csv", rows(40))
+    bad = {
+        43: b'a,1,1,,text,"id ""x"", y",maybe,2',
+        44: b"a,1,1,,text\xff,ad,1,2",
+        45: b"too,few",
+        46: b'"two\r\nlines",1,1,,text,ad,1,2,3',
+        48: b"a,1,1,,,,1,2",
+    }
+    lines = train.read_bytes().count(b"\n")
+    with train.open("ab") as out:
+        out.write(b"\r\n" * (42 - lines) + b"\r\n".join(bad.values()) + b"\r\n")
+    write(tmp_path / "in/eval/b.csv", [*rows(30), ["a", 1, 1, "", "text", "ad", 2, 2]])
+
+    with pytest.raises(InputError, match="'maybe' on line"):
+        ours(tmp_path / "in", tmp_path / "refused")
+    artifact = ours(tmp_path / "in", tmp_path / "out", bad_rows="quarantine")
+    assert read(artifact, "train").total() == 40
+    assert read(artifact, "eval").total() == 30
+
+    raw = (tmp_path / "out/quarantine.csv").read_bytes()
+    for row in bad.values():
+        assert b"," + row + b"\n" in raw
+    text = raw.decode(errors="replace").splitlines(keepends=True)
+    header, *found = csv.reader(text)
+    assert header == ["file", "line", "reason", *HEADER]
+    assert [(row[0], row[2]) for row in found] == [
+        (str(tmp_path / "in/train/a.csv"), reason)
+        for reason in (
+            "column clicked: expected 0 or 1, got 'maybe'",
+            "column text: expected text in UTF-8, got byte 0xff",
+            "expected 8 fields, as in the header, got 2",
+            "expected 8 fields, as in the header, got 9",
+            "column text: expected a text that is not empty, got ''; "
+            "column message_id: expected a text that is not empty, got ''",
+        )
+    ] + [(str(tmp_path / "in/eval/b.csv"), "column clicked: expected 0 or 1, got '2'")]
+    source = train.read_bytes().split(b"\n")
+    for row, content in zip(found, bad.values(), strict=False):
+        assert source[int(row[1]) - 1].startswith(content.split(b"\r\n")[0])
+
+
+def test_good_input_makes_no_quarantine_file(tmp_path):
+    ours(write(tmp_path / "in.csv", rows(50)), tmp_path / "out", bad_rows="quarantine")
+    assert not (tmp_path / "out/quarantine.csv").exists()
+
+
+def test_ids_and_text_are_strings_and_the_label_an_integer(tmp_path):
+    header = ["att_a", "text", "message_id", "clicked"]
+    path = write(tmp_path / "in.csv", [[1, 2, 3, 0], [4, 5, 6, 1]], header)
+    artifact = ours(path, tmp_path / "out", eval_share=0.5)
+    examples = [*read(artifact, "train"), *read(artifact, "eval")]
+    assert len(examples) == 2
+    for example in examples:
+        features = tf.train.Example.FromString(example).features.feature
+        kinds = {name: feature.WhichOneof("kind") for name, feature in features.items()}
+        assert kinds == {
+            "att_a": "int64_list",
+            "text": "bytes_list",
+            "message_id": "bytes_list",
+            "clicked": "int64_list",
+        }

@@ -1,0 +1,120 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tfx.types import Channel, standard_artifacts
+from tfx.utils import io_utils, json_utils
+
+from components.errors import NotBlessedError
+from components.evaluator.verdict import VERDICT_FILE, Judgement, Verdict
+from components.features import MODELS
+from components.pusher import executor
+from components.pusher.component import ClickPusher, click_pusher
+from components.pusher.publish import ticket, versions
+
+Model = standard_artifacts.Model
+ModelBlessing = standard_artifacts.ModelBlessing
+InfraBlessing = standard_artifacts.InfraBlessing
+PushedModel = standard_artifacts.PushedModel
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Any:
+    for name in MODELS:
+        folder = tmp_path / "model" / "Format-Serving" / name
+        folder.mkdir(parents=True)
+        (folder / "saved_model.pb").write_text(name)
+    artifact = Model()
+    artifact.uri = str(tmp_path / "model")
+    return artifact
+
+
+def blessing(kind: Any, blessed: bool, folder: Path) -> Any:
+    artifact = kind()
+    artifact.uri = str(folder)
+    artifact.set_int_custom_property("blessed", int(blessed))
+    return artifact
+
+
+def node(root: Path) -> ClickPusher:
+    return click_pusher(
+        model=Channel(type=Model),
+        blessing=Channel(type=ModelBlessing),
+        infra_blessing=Channel(type=InfraBlessing),
+        serving_root=root,
+        keep_versions=2,
+        ticket=ticket(root),
+    )
+
+
+def run(root: Path, **inputs: Any) -> Any:
+    pusher = node(root)
+    pushed = PushedModel()
+    pusher.executor_spec.executor_class().Do(
+        {name: [artifact] for name, artifact in inputs.items()},
+        {"pushed_model": [pushed]},
+        dict(pusher.exec_properties),
+    )
+    return pushed
+
+
+def test_node_has_its_id_and_carries_its_settings(tmp_path: Path) -> None:
+    pusher = node(tmp_path / "root")
+    assert pusher.id == "pusher"
+    config = json_utils.loads(pusher.exec_properties["custom_config"])
+    assert config[executor.SERVING_ROOT] == str(tmp_path / "root")
+    assert config[executor.KEEP_VERSIONS] == 2
+
+
+def test_blessed_model_is_pushed_and_the_artifact_says_where(tmp_path: Path, model: Any) -> None:
+    root = tmp_path / "root"
+    inputs = {
+        "model": model,
+        "model_blessing": blessing(ModelBlessing, True, tmp_path),
+        "infra_blessing": blessing(InfraBlessing, True, tmp_path),
+    }
+    pushed = run(root, **inputs)
+    assert pushed.get_string_custom_property("pushed_version") == "1"
+    assert pushed.get_string_custom_property("pushed_destination") == str(root)
+    assert pushed.get_int_custom_property("pushed") == 1
+    again = run(root, **inputs)
+    assert again.get_string_custom_property("pushed_version") == "1"
+    assert again.get_int_custom_property("pushed") == 0
+    assert versions(root) == [1]
+
+
+def test_model_in_an_object_store_is_pushed(tmp_path: Path, model: Any) -> None:
+    stored = Model()
+    stored.uri = "ram://store/model"
+    io_utils.copy_dir(model.uri, stored.uri)
+    run(
+        tmp_path / "root",
+        model=stored,
+        model_blessing=blessing(ModelBlessing, True, tmp_path),
+    )
+    for name in MODELS:
+        assert (tmp_path / "root" / name / "1" / "saved_model.pb").read_text() == name
+
+
+def test_model_that_is_not_blessed_fails_with_the_verdict(tmp_path: Path, model: Any) -> None:
+    failed = Judgement(
+        rule="min_auc", what="AUC", at_least=0.7, measured=0.512, passed=False, rows=100, clicks=9
+    )
+    verdict = Verdict(judgements=(failed,))
+    (tmp_path / VERDICT_FILE).write_text(verdict.model_dump_json(), encoding="utf-8")
+    refused = blessing(ModelBlessing, False, tmp_path)
+    with pytest.raises(NotBlessedError) as raised:
+        run(tmp_path / "root", model=model, model_blessing=refused)
+    assert str(raised.value).splitlines()[1:] == verdict.lines()
+    assert not (tmp_path / "root").exists()
+
+
+def test_model_that_could_not_be_served_fails(tmp_path: Path, model: Any) -> None:
+    with pytest.raises(NotBlessedError, match="could not be loaded and queried"):
+        run(
+            tmp_path / "root",
+            model=model,
+            model_blessing=blessing(ModelBlessing, True, tmp_path),
+            infra_blessing=blessing(InfraBlessing, False, tmp_path),
+        )
+    assert not (tmp_path / "root").exists()

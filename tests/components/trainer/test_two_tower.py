@@ -1,0 +1,129 @@
+"""The model against NumPy, against dense one-hot vectors, and against the tutorial's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.trainer.two_tower import (
+    AD_ID,
+    AD_OF,
+    ADS,
+    USER,
+    USER_ID,
+    IdDropout,
+    OneHotDense,
+    TwoTower,
+)
+
+
+def batch(rows: int = 40, ads: int = 5, width: int = 12, seed: int = 0) -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    return {
+        USER: np.stack([draw.integers(0, 5, rows), draw.integers(5, width, rows)], 1),
+        ADS: draw.normal(size=(ads, 7)).astype(np.float32),
+        AD_OF: draw.integers(0, ads, rows),
+        USER_ID: draw.integers(0, 9, rows),
+        AD_ID: draw.permutation(ads),
+    }
+
+
+def in_numpy(model: TwoTower, inputs: dict[str, np.ndarray], width: int) -> np.ndarray:
+    """The logits, from the formula and the weights alone."""
+
+    def tower(x: np.ndarray, layers: Sequence[keras.layers.Layer]) -> np.ndarray:
+        weights = [layer.get_weights() for layer in layers if layer.get_weights()]
+        for number, (kernel, bias) in enumerate(weights, start=1):
+            x = x @ kernel + bias
+            x = np.maximum(x, 0) if number < len(weights) else x
+        return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
+
+    one_hot = np.eye(width)[inputs[USER]].sum(1)
+    users = tower(one_hot, [*model.user_tower.hidden, model.user_tower.last])
+    ads = tower(inputs[ADS], [*model.item_tower.hidden, model.item_tower.last])[inputs[AD_OF]]
+    kernel, bias = model.click.get_weights()
+    return kernel[0, 0] * (users * ads).sum(1) + bias[0]
+
+
+def test_the_tutorials_model_has_its_number_of_parameters() -> None:
+    model = TwoTower(user_width=63, ad_width=768)
+    assert model.user_tower.count_params() == 12_320
+    assert model.item_tower.count_params() == 108_768
+    assert model.count_params() == 121_090
+
+
+@pytest.mark.parametrize("user_layers", [(), (8,), (8, 6)])
+@pytest.mark.parametrize("item_layers", [(), (8, 6)])
+def test_logits_are_those_of_the_formula(
+    user_layers: tuple[int, ...], item_layers: tuple[int, ...]
+) -> None:
+    model = TwoTower(12, 7, user_layers=user_layers, item_layers=item_layers, embedding=4)
+    model.click.set_weights([np.array([[1.7]]), np.array([-0.4])])
+    inputs = batch()
+    np.testing.assert_allclose(model(inputs), in_numpy(model, inputs, 12), atol=1e-5)
+
+
+def test_the_inner_product_of_logit_embeddings_is_the_logit() -> None:
+    model = TwoTower(12, 7, user_ids=9, ad_ids=5, embedding=4, normalise=False)
+    model.click.set_weights([np.array([[2.5]]), np.array([-1.5])])
+    inputs = batch()
+    users = model.user_logit_embedding(*model.user_tower(inputs[USER], inputs[USER_ID])).numpy()
+    ads = model.item_logit_embedding(*model.item_tower(inputs[ADS], inputs[AD_ID])).numpy()
+    ads = ads[inputs[AD_OF]]
+    np.testing.assert_allclose((users * ads).sum(1), model(inputs), atol=1e-5)
+
+
+def test_a_sum_of_rows_is_the_dense_product() -> None:
+    layer, dense = OneHotDense(12, 5, "relu"), keras.layers.Dense(5, "relu")
+    positions = batch()[USER]
+    one_hot = np.eye(12, dtype=np.float32)[positions].sum(1)
+    layer(positions), dense(one_hot)
+    layer.set_weights(dense.get_weights())
+    np.testing.assert_allclose(layer(positions), dense(one_hot), atol=1e-6)
+
+
+def test_one_pass_an_ad_gives_the_gradients_of_one_pass_an_impression() -> None:
+    model = TwoTower(12, 7, user_ids=9, ad_ids=5, embedding=4)
+    inputs = batch()
+    an_impression = inputs | {
+        ADS: inputs[ADS][inputs[AD_OF]],
+        AD_ID: inputs[AD_ID][inputs[AD_OF]],
+        AD_OF: np.arange(len(inputs[AD_OF])),
+    }
+    labels = (np.arange(len(inputs[AD_OF])) % 3 == 0).astype(np.float32)
+
+    def gradients(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        with tf.GradientTape() as tape:
+            loss = keras.losses.binary_crossentropy(labels, model(inputs), from_logits=True)
+        found = tape.gradient(loss, [v.value for v in model.trainable_variables])
+        return [tf.convert_to_tensor(gradient).numpy() for gradient in found]
+
+    for one, other in zip(gradients(inputs), gradients(an_impression), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_order_by_dot_product_stays_order_by_probability() -> None:
+    model = TwoTower(12, 7, embedding=4)
+    inputs = batch(rows=400)
+    users = model.user_tower(inputs[USER])[0].numpy()
+    ads = model.item_tower(inputs[ADS])[0].numpy()[inputs[AD_OF]]
+    # Clicks against the dot product, which an unbounded weight would follow below zero.
+    labels = ((users * ads).sum(1) < 0).astype(np.float32)
+    model.compile(keras.optimizers.SGD(5.0), keras.losses.BinaryCrossentropy(from_logits=True))
+    data = tf.data.Dataset.from_tensors((inputs, labels))
+    model.fit(data, epochs=30, verbose=0, shuffle=False)
+    assert model.click.get_weights()[0][0, 0] >= 0
+
+
+def test_dropped_ids_become_the_unseen_one_and_only_in_training() -> None:
+    keras.utils.set_random_seed(1)
+    ids = np.arange(1, 10_001)
+    layer = IdDropout(0.3)
+    np.testing.assert_array_equal(layer(ids), ids)
+    dropped = layer(ids, training=True).numpy()
+    assert set(dropped - ids) <= {0} | set(-ids)
+    assert (dropped == 0).mean() == pytest.approx(0.3, abs=0.02)

@@ -1,0 +1,92 @@
+"""One whole run on a small campaign, which the end-to-end tests share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pipeline.run_record import RunRecord, read_record
+from pipeline.samples.campaign import write_campaign
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = """\
+name: small
+data:
+  input: {folder}/data
+  schema_file: schema/campaign/schema.pbtxt
+runs: {folder}/runs
+trainer:
+  epochs: 8
+  learning_rate: 0.005
+evaluator:
+  min_auc: 0.5
+  confidence: 0
+pusher:
+  serving_root: {folder}/serving
+"""
+
+
+def command(arguments: Sequence[str]) -> list[str]:
+    """The `twotower` command, as pyproject.toml installs it."""
+    main = "import sys; sys.argv[0] = 'twotower'; from pipeline.cli import main; main()"
+    return [sys.executable, "-c", main, *arguments]
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """A folder with a campaign, its settings, and what its runs leave."""
+
+    folder: Path
+
+    @property
+    def serving(self) -> Path:
+        return self.folder / "serving"
+
+    def arguments(self, *overrides: str) -> list[str]:
+        sets = [part for override in overrides for part in ("--set", override)]
+        return ["run", "--config", str(self.folder / "config.yaml"), *sets]
+
+    def start(self, *overrides: str) -> subprocess.Popen[str]:
+        """Starts a run and does not wait."""
+        return subprocess.Popen(
+            command(self.arguments(*overrides)), cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+
+    def twotower(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(arguments), cwd=ROOT, capture_output=True, text=True, check=False
+        )
+
+    def run(self, *overrides: str) -> subprocess.CompletedProcess[str]:
+        return self.twotower(*self.arguments(*overrides))
+
+    def record(self) -> RunRecord:
+        """Of the newest run."""
+        return read_record(max((self.folder / "runs" / "small").glob("2*")))
+
+
+@pytest.fixture(scope="session")
+def new_campaign(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Campaign]:
+    """Makes a campaign in a folder of its own."""
+
+    def make() -> Campaign:
+        folder = tmp_path_factory.mktemp("a campaign")
+        write_campaign(folder / "data", rows=4000, ads=30, seed=5)
+        (folder / "config.yaml").write_text(SETTINGS.format(folder=folder))
+        return Campaign(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pushed(new_campaign: Callable[[], Campaign]) -> Campaign:
+    """A campaign that one run has pushed models for."""
+    campaign = new_campaign()
+    result = campaign.run()
+    assert result.returncode == 0, result.stdout + result.stderr
+    return campaign

@@ -1,0 +1,181 @@
+"""Whole runs: from a CSV to pushed models, from the cache, killed and continued, and stopped."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components.features import (
+    CLICK_MODEL,
+    MODEL_VERSION,
+    MODELS,
+    PROBABILITY,
+    USER_TOWER,
+    Columns,
+)
+from components.trainer.serving_ops import unsupported_ops
+from components.trainer.transform_graph import TransformGraph
+
+if TYPE_CHECKING:
+    from conftest import Campaign
+else:
+    Campaign = Any
+
+pytestmark = pytest.mark.e2e
+
+
+def versions(campaign: Campaign) -> dict[str, list[str]]:
+    return {
+        model: sorted(path.name for path in (campaign.serving / model).glob("*"))
+        for model in MODELS
+    }
+
+
+def test_a_run_pushes_every_model_under_one_version(pushed: Campaign) -> None:
+    record = pushed.record()
+    assert (record.status, record.version) == ("pushed", 1)
+    assert versions(pushed) == {model: ["1"] for model in MODELS}
+    assert record.nodes[0].id == "example_gen"
+    assert record.nodes[-1].id == "pusher"
+
+
+def test_the_pushed_models_run_on_stock_tf_serving(pushed: Campaign) -> None:
+    for model in MODELS:
+        assert unsupported_ops(pushed.serving / model / "1") == []
+    files = (pushed.serving / USER_TOWER / "1").rglob("*")
+    assert sum(file.stat().st_size for file in files if file.is_file()) < 2_000_000
+
+
+def test_bert_met_each_distinct_text_once(pushed: Campaign) -> None:
+    graph = pushed.record().output("transform", "transform_graph")
+    assert graph
+    transform = TransformGraph(str(graph), Columns())
+    with (pushed.folder / "data/impressions.csv").open() as file:
+        texts = sorted({row["text"] for row in csv.DictReader(file)})
+    assert transform.embed(tf.constant(texts)).shape == (len(texts), 384)
+
+
+def test_predictions_of_one_row_and_of_a_csv_are_the_pushed_models(
+    pushed: Campaign, tmp_path: Path
+) -> None:
+    one = pushed.twotower(
+        *("predict", "--models", str(pushed.serving)),
+        *("--attributes", "att_age=25-34,att_tenure_days=12", "--text", "An ad nobody has seen"),
+    )
+    assert one.returncode == 0, one.stderr
+    assert one.stderr == ""
+    assert 0 < float(one.stdout.split()[-1]) < 1
+
+    out = tmp_path / "predicted.csv"
+    data = pushed.folder / "data/impressions.csv"
+    many = pushed.twotower(
+        "predict", "--models", str(pushed.serving), "--csv", str(data), "--out", str(out)
+    )
+    assert many.returncode == 0, many.stderr
+    with data.open() as before, out.open() as after:
+        given, predicted = list(csv.DictReader(before)), list(csv.DictReader(after))
+    assert len(given) == len(predicted)
+    assert all(row["text"] == other["text"] for row, other in zip(given, predicted, strict=True))
+
+    model = tf.saved_model.load(str(pushed.serving / CLICK_MODEL / "1"))
+    function = model.signatures["serving_default"]
+    inputs = {
+        name: tf.constant(
+            [
+                row[name] if spec.dtype == tf.string else float(row[name] or "nan")
+                for row in given[:50]
+            ],
+            spec.dtype,
+        )
+        for name, spec in function.structured_input_signature[1].items()
+    }
+    outputs = function(**inputs)
+    np.testing.assert_allclose(
+        [float(row[PROBABILITY]) for row in predicted[:50]], outputs[PROBABILITY], atol=1e-6
+    )
+    assert set(outputs[MODEL_VERSION].numpy()) == {1}
+
+
+def test_a_second_run_takes_everything_from_the_cache(pushed: Campaign) -> None:
+    result = pushed.run()
+    assert result.returncode == 0
+    assert "every node came from the cache" in result.stdout
+    assert {node.state for node in pushed.record().nodes} == {"cached"}
+    assert versions(pushed) == {model: ["1"] for model in MODELS}
+
+
+def test_a_model_that_is_not_blessed_is_not_pushed_and_the_reason_is_said(
+    pushed: Campaign,
+) -> None:
+    result = pushed.run("evaluator.min_auc=0.99")
+    assert result.returncode == 3
+    assert "Not blessed, nothing was pushed" in result.stdout
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("FAIL")]
+    assert "AUC of clicks" in line
+    assert "at least 0.99" in line
+    assert versions(pushed) == {model: ["1"] for model in MODELS}
+    assert pushed.record().status == "not blessed"
+
+
+def test_anomalies_stop_the_run_before_anything_is_trained(
+    pushed: Campaign, tmp_path: Path
+) -> None:
+    text = (pushed.folder / "data/impressions.csv").read_text()
+    changed = text.replace('"25-34"', '"twenty-five"')
+    assert changed != text
+    (tmp_path / "changed.csv").write_text(changed)
+    result = pushed.run(f"data.input={tmp_path}/changed.csv")
+    assert result.returncode == 4
+    assert "att_age" in result.stdout
+    assert "twenty-five" in result.stdout
+    assert pushed.record().nodes[-1].id == "schema_gate"
+    assert versions(pushed) == {model: ["1"] for model in MODELS}
+
+
+def test_the_same_seed_and_data_give_the_same_model(
+    pushed: Campaign, new_campaign: Callable[[], Campaign]
+) -> None:
+    again = new_campaign()
+    assert again.run().returncode == 0
+    weights = [
+        tf.train.load_checkpoint(
+            str(campaign.serving / USER_TOWER / "1" / "variables" / "variables")
+        )
+        for campaign in (pushed, again)
+    ]
+    for name in weights[0].get_variable_to_shape_map():
+        if "VARIABLE_VALUE" in name:
+            np.testing.assert_array_equal(*(w.get_tensor(name) for w in weights), name)
+
+
+def test_a_run_that_is_killed_is_continued_by_the_same_command(
+    new_campaign: Callable[[], Campaign],
+) -> None:
+    campaign = new_campaign()
+    for node in ("example_gen", "transform", "trainer"):
+        _kill_after(node, campaign)
+        for model, names in versions(campaign).items():
+            assert names == [], model
+    result = campaign.run()
+    assert result.returncode == 0, result.stdout
+    states = {node.id: node.state for node in campaign.record().nodes}
+    assert states["example_gen"] == "cached"
+    assert versions(campaign) == {model: ["1"] for model in MODELS}
+
+
+def _kill_after(node: str, campaign: Campaign) -> None:
+    """Starts a run and kills it in the middle of the node that follows `node`."""
+    process = campaign.start()
+    assert process.stdout
+    for line in process.stdout:
+        if f" {node} " in line:
+            time.sleep(0.2)
+            process.kill()
+    assert process.wait() != 0

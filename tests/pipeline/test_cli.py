@@ -1,0 +1,77 @@
+"""The command as a person meets it, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def twotower(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    main = "import sys; sys.argv[0] = 'twotower'; from pipeline.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", main, *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("run", "--help"), ("config", "--config", "pipeline/configs/demo.yaml")],
+)
+def test_what_needs_no_tensorflow_does_not_wait_for_it(arguments: tuple[str, ...]) -> None:
+    start = time.monotonic()
+    result = twotower(*arguments)
+    seconds = time.monotonic() - start
+    assert result.returncode == 0
+    assert result.stderr == ""
+    # A second where the machine is free; importing TensorFlow takes several.
+    assert seconds < 3
+
+
+def test_bad_settings_end_in_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    result = twotower("run", "--config", tmp_path / "nowhere.yaml")
+    assert result.returncode == 2
+    assert result.stderr.splitlines() == [
+        f"twotower: {tmp_path}/nowhere.yaml: no such file; give the path of a YAML file of settings"
+    ]
+
+
+def test_bad_input_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text(
+        "att_age,text,message_id,clicked\nold,,1,1\nold,An ad,2,maybe\n"
+    )
+    result = twotower(
+        "run",
+        *("--config", "pipeline/configs/demo.yaml"),
+        *("--set", f"data.input={tmp_path}/data.csv"),
+        *("--set", f"runs={tmp_path}/runs"),
+    )
+    assert result.returncode == 2
+    assert "line 2" in result.stderr
+    assert "line 3" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_sample_says_what_it_holds_and_how_well_it_can_be_predicted(tmp_path: Path) -> None:
+    result = twotower("sample", "campaign", "--rows", 500, "--ads", 20, "--seed", 3, tmp_path)
+    assert result.returncode == 0
+    assert "500 impressions of 20 ads" in result.stdout
+    assert "best AUC" in result.stdout
+    assert (tmp_path / "impressions.csv").read_text().count("\n") == 501
+
+
+def test_predict_without_models_says_where_they_come_from(tmp_path: Path) -> None:
+    result = twotower("predict", "--models", tmp_path, "--text", "An ad")
+    assert result.returncode == 2
+    assert "give the folder that `twotower run` pushed to" in result.stderr
