@@ -1,0 +1,285 @@
+"""A typed client of the pushed models, for TF Serving and the local server alike.
+
+Needs gRPC, protobuf and NumPy, not TensorFlow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import grpc
+import numpy as np
+
+from components import features
+from components.errors import InputError, TwotowerError
+from serving import predict_api
+
+# Values of a user attribute by user: strings, or numbers; None where one is missing.
+Attribute = Sequence[str | float | None] | np.ndarray
+
+_SERVICE_CONFIG = {
+    # Where the name of the server stands for several, they take turns.
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": [{"service": "tensorflow.serving.PredictionService"}],
+            # Nothing else may be repeated: every other code says the same again, or means that
+            # the answer may still come.
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.05s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+}
+
+
+class MixedVersionsError(TwotowerError):
+    """Two answers come from models of different versions, so their numbers do not fit together."""
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """Probabilities [B] of a click, and the version of the model that says so."""
+
+    probabilities: np.ndarray
+    version: int
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """What a tower returns for B users or ads.
+
+    Attributes:
+        embedding: [B, units], unit length.
+        logit_embedding: [B, units + 2]; the inner product of a user's and an ad's is the logit.
+        version: of the tower.
+    """
+
+    embedding: np.ndarray
+    logit_embedding: np.ndarray
+    version: int
+
+
+@dataclass(frozen=True)
+class Ad:
+    """An ad that is recommended to a user."""
+
+    ad_id: str
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class TopAds:
+    """Ads by falling probability, and the version of the model that says so."""
+
+    ads: list[Ad]
+    version: int
+
+
+class Client:
+    """Asks the models over gRPC; also a context manager.
+
+    Args:
+        target: address of the server, as host:port or unix:path.
+        timeout: seconds a request may take, with its retries.
+        batch_size: most users, ads or pairs in one request; longer input takes several.
+        columns: names of the columns that the models were trained on.
+        label: of the versions to ask, such as stable; the newest if unset.
+        credentials: of a server that wants TLS.
+
+    Every method raises grpc.RpcError with the server's code and message. UNAVAILABLE alone is
+    tried again, up to four times within the timeout.
+
+    Example:
+        >>> with Client("localhost:8500") as client:
+        ...     client.click_probability({"att_age": ["25-34"]}, ["Fresh pasta tonight"])
+    """
+
+    def __init__(
+        self,
+        target: str = "localhost:8500",
+        *,
+        timeout: float = 5.0,
+        batch_size: int = 1024,
+        columns: features.Columns | None = None,
+        label: str | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        options = [
+            ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+            ("grpc.max_receive_message_length", -1),
+        ]
+        if credentials is None:
+            self._channel = grpc.insecure_channel(target, options)
+        else:
+            self._channel = grpc.secure_channel(target, credentials, options)
+        self._call = self._channel.unary_unary(
+            predict_api.METHOD,
+            request_serializer=predict_api.PredictRequest.SerializeToString,
+            response_deserializer=predict_api.PredictResponse.FromString,
+        )
+        self._timeout = timeout
+        self._batch_size = batch_size
+        self._label = label
+        self._text = (columns or features.Columns()).text
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._channel.close()
+
+    def click_probability(
+        self, users: Mapping[str, Attribute], texts: Sequence[str], *, version: int | None = None
+    ) -> Clicks:
+        """Returns p(click) of B users, each on the ad text beside it.
+
+        Args:
+            users: B values by attribute.
+            texts: B texts.
+            version: to ask, in place of the client's label or the newest.
+        """
+        inputs = _columns(users) | {self._text: _strings(texts)}
+        answer, answered = self._ask(features.CLICK_MODEL, inputs, [features.PROBABILITY], version)
+        return Clicks(answer[features.PROBABILITY], answered)
+
+    def user_embedding(
+        self, users: Mapping[str, Attribute], *, version: int | None = None
+    ) -> Embeddings:
+        """Returns the user tower's output for B users; arguments as in click_probability."""
+        return self._embed(features.USER_TOWER, _columns(users), version)
+
+    def item_embedding(self, texts: Sequence[str], *, version: int | None = None) -> Embeddings:
+        """Returns the item tower's output for B ad texts; arguments as in click_probability."""
+        return self._embed(features.ITEM_TOWER, {self._text: _strings(texts)}, version)
+
+    def top_k(
+        self,
+        user: Mapping[str, str | float | None],
+        k: int,
+        *,
+        allowed_ad_ids: Sequence[str] = (),
+        version: int | None = None,
+    ) -> TopAds:
+        """Returns the k ads that one user is most likely to click.
+
+        Args:
+            user: one value by attribute.
+            k: ads wanted; fewer come if there are fewer.
+            allowed_ad_ids: the ads to choose from; all if empty.
+            version: as in click_probability.
+        """
+        inputs = _columns({name: [value] for name, value in user.items()}) | {
+            features.K: np.array(k, np.int32),
+            features.ALLOWED_AD_IDS: _strings(allowed_ad_ids),
+        }
+        outputs = [features.AD_IDS, features.TEXTS, features.PROBABILITIES]
+        answer, _ = self._predict(features.RECOMMENDER, inputs, outputs, version)
+        columns = (answer[name].tolist() for name in outputs)
+        ads = [Ad(*ad) for ad in zip(*columns, strict=True)]
+        return TopAds(ads, _one_version(features.RECOMMENDER, answer))
+
+    def _embed(
+        self, model: str, inputs: Mapping[str, np.ndarray], version: int | None
+    ) -> Embeddings:
+        outputs = [features.EMBEDDING, features.LOGIT_EMBEDDING]
+        answer, answered = self._ask(model, inputs, outputs, version)
+        return Embeddings(answer[features.EMBEDDING], answer[features.LOGIT_EMBEDDING], answered)
+
+    def _ask(
+        self,
+        model: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str],
+        version: int | None,
+    ) -> tuple[dict[str, np.ndarray], int]:
+        """Predicts in batches; the version that answers the first one answers them all."""
+        size = _common_size(inputs)
+        answers = []
+        for start in range(0, size, self._batch_size):
+            batch = {name: v[start : start + self._batch_size] for name, v in inputs.items()}
+            answer, version = self._predict(model, batch, outputs, version)
+            answers.append(answer)
+        whole = {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}
+        return whole, _one_version(model, whole)
+
+    def _predict(
+        self,
+        model: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str],
+        version: int | None,
+    ) -> tuple[dict[str, np.ndarray], int]:
+        request = predict_api.PredictRequest(output_filter=[*outputs, features.MODEL_VERSION])
+        request.model_spec.name = model
+        if version is not None:
+            request.model_spec.version.value = version
+        elif self._label is not None:
+            request.model_spec.version_label = self._label
+        for name, array in inputs.items():
+            request.inputs[name].CopyFrom(predict_api.to_tensor(array))
+        response = self._call(request, timeout=self._timeout)
+        answer = {name: predict_api.to_array(tensor) for name, tensor in response.outputs.items()}
+        return answer, response.model_spec.version.value
+
+
+def match(users: Embeddings, ads: Embeddings) -> np.ndarray:
+    """Returns p(click) [users, ads] of every user on every ad.
+
+    Raises:
+        MixedVersionsError: the two come from towers of different versions.
+    """
+    if users.version != ads.version:
+        raise MixedVersionsError(
+            f"The users were embedded by version {users.version} of the towers, the ads by version "
+            f"{ads.version}; ask for both again, with version={max(users.version, ads.version)}"
+        )
+    logits = users.logit_embedding @ ads.logit_embedding.T
+    return np.exp(-np.logaddexp(0.0, -logits))
+
+
+def _one_version(model: str, answer: Mapping[str, np.ndarray]) -> int:
+    versions = np.unique(answer[features.MODEL_VERSION]).tolist()
+    if len(versions) != 1:
+        raise MixedVersionsError(f"{model}: expected one version in an answer, got {versions}")
+    return int(versions[0])
+
+
+def _columns(users: Mapping[str, Attribute]) -> dict[str, np.ndarray]:
+    return {name: _column(values) for name, values in users.items()}
+
+
+def _column(values: Attribute) -> np.ndarray:
+    """Strings if one of the values is a string, else float32; missing is "" or NaN."""
+    if any(isinstance(value, str) for value in values):
+        return _strings(["" if value is None else value for value in values])
+    return np.array([np.nan if value is None else value for value in values], np.float32)
+
+
+def _strings(values: Sequence[object]) -> np.ndarray:
+    wrong = [value for value in values if not isinstance(value, str)]
+    if wrong:
+        raise InputError(f"{wrong[0]!r}: expected a string, as the values beside it are")
+    return np.array(values, dtype=object)
+
+
+def _common_size(inputs: Mapping[str, np.ndarray]) -> int:
+    sizes = {name: len(values) for name, values in inputs.items()}
+    if len(set(sizes.values())) != 1:
+        raise InputError(f"Every input needs as many values as the others, got {sizes}")
+    size = next(iter(sizes.values()))
+    if not size:
+        raise InputError("There is nothing to ask for: the inputs are empty")
+    return size

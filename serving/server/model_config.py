@@ -1,0 +1,102 @@
+"""What to serve: reading and checking a ModelServerConfig, and its version policies."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
+
+from components.errors import InputError
+from serving.server.options import ServerOptions
+from serving.server.status import invalid
+
+_PLATFORM = "tensorflow"
+
+
+def read_model_config(options: ServerOptions) -> ModelServerConfig:
+    """Returns the models to serve: names, folders, version policies and labels.
+
+    Raises:
+        InputError: a folder or file that is not there, or a file that is no ModelServerConfig.
+    """
+    if options.model_config_file is not None:
+        return _read_file(options.model_config_file)
+    if options.model_base_path is not None:
+        return _config({options.model_name: options.model_base_path})
+    assert options.models is not None
+    if not options.models.is_dir():
+        raise InputError(f"--models {options.models}: no such folder; expected a folder of models")
+    folders = [folder for folder in options.models.iterdir() if folder.is_dir()]
+    return _config({f.name: f for f in sorted(folders) if not f.name.startswith(".")})
+
+
+def _config(folders: dict[str, Path]) -> ModelServerConfig:
+    config = ModelServerConfig()
+    config.model_config_list.SetInParent()
+    for name, folder in folders.items():
+        config.model_config_list.config.add(
+            name=name, base_path=str(folder.absolute()), model_platform=_PLATFORM
+        )
+    return config
+
+
+def _read_file(path: Path) -> ModelServerConfig:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return text_format.Parse(text, ModelServerConfig())
+    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+        raise InputError(f"{path}: cannot be read as a ModelServerConfig: {error}") from None
+
+
+def check_model_config(config: ModelServerConfig) -> None:
+    """Refuses what TF Serving refuses.
+
+    Raises:
+        ServingError: another kind of config than a list, a name given twice, a relative folder, or
+            another platform than tensorflow.
+    """
+    if config.WhichOneof("config") != "model_config_list":
+        invalid(
+            "ServerModelConfig type not supported by HandleReloadConfigRequest."
+            " Only ModelConfigList is currently supported"
+        )
+    seen: set[str] = set()
+    for model in config.model_config_list.config:
+        if model.name in seen:
+            invalid(f"Illegal to list model {model.name} multiple times in config list")
+        seen.add(model.name)
+        if not Path(model.base_path).is_absolute():
+            invalid(
+                f"Expected model {model.name} to have an absolute path or URI; "
+                f"got base_path()={model.base_path}"
+            )
+        if model.model_platform != _PLATFORM:
+            invalid(f"Model {model.name} requests unsupported platform {model.model_platform}")
+
+
+def wanted_versions(config: ModelConfig) -> dict[int, Path]:
+    """Returns the folders that the model's version policy asks for, by number, newest first.
+
+    Folders whose names are not numbers are skipped, so that a version can be written under another
+    name beside them and be renamed when it is complete.
+
+    Raises:
+        OSError: the model's folder is not there.
+    """
+    found = {
+        int(folder.name): folder
+        for folder in Path(config.base_path).iterdir()
+        if re.fullmatch(r"[0-9]{1,18}", folder.name) and folder.is_dir()
+    }
+    newest_first = sorted(found, reverse=True)
+    policy = config.model_version_policy
+    match policy.WhichOneof("policy_choice"):
+        case "all":
+            chosen = newest_first
+        case "specific":
+            chosen = [number for number in newest_first if number in policy.specific.versions]
+        case _:
+            chosen = newest_first[: max(policy.latest.num_versions, 1)]
+    return {number: found[number] for number in chosen}

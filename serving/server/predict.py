@@ -1,0 +1,93 @@
+"""Predict on one SavedModel, with TF Serving's checks.
+
+The order of the checks, their codes and their messages are those of predict_util.cc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
+
+from serving.server.saved_model import SavedModel, signature_name
+from serving.server.status import Code, ServingError, invalid
+from serving.server.tensors import dtype_name, to_array, to_proto
+
+
+def predict(model: SavedModel, request: PredictRequest) -> PredictResponse:
+    """Runs one signature; computes only the outputs that the request's filter names."""
+    name = signature_name(request.model_spec)
+    signature = model.signatures.get(name)
+    if signature is None:
+        raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+    feeds = _feeds(signature, request.inputs)
+    aliases = _chosen_outputs(signature, request.output_filter)
+    arrays = model.run(feeds, [signature.outputs[alias].name for alias in aliases])
+    response = PredictResponse(model_spec=model.answers(request.model_spec))
+    for alias, array in zip(aliases, arrays, strict=True):
+        response.outputs[alias].CopyFrom(to_proto(array))
+    return response
+
+
+def _joined(names: Iterable[str]) -> str:
+    return ",".join(sorted(names))
+
+
+def _feeds(signature: SignatureDef, inputs: Mapping[str, TensorProto]) -> dict[str, np.ndarray]:
+    _check_input_count(signature, inputs)
+    feeds = {}
+    for position, (alias, info) in enumerate(sorted(signature.inputs.items())):
+        proto = inputs[alias] if alias in inputs else _default(signature, alias, inputs)
+        try:
+            array = to_array(proto)
+        except (MemoryError, TypeError, ValueError):
+            invalid(f"tensor parsing error: {alias}")
+        if proto.dtype != info.dtype:
+            expected, provided = dtype_name(info.dtype), dtype_name(proto.dtype)
+            invalid(f"Expects arg[{position}] to be {expected} but {provided} is provided")
+        feeds[info.name] = array
+    used = set(inputs) & set(signature.inputs)
+    if len(used) != len(inputs):
+        invalid(
+            f"Inputs contains invalid name. Used request inputs: {_joined(used)}, "
+            f"request input: {_joined(inputs)}"
+        )
+    return feeds
+
+
+def _check_input_count(signature: SignatureDef, inputs: Mapping[str, object]) -> None:
+    sent, known = set(inputs), set(signature.inputs)
+    if len(sent) > len(known) or (len(sent) < len(known) and not signature.defaults):
+        invalid(
+            f"input size does not match signature: {len(sent)}!={len(known)} "
+            f"len({{{_joined(sent)}}}) != len({{{_joined(known)}}}). "
+            f"Sent extra: {{{_joined(sent - known)}}}. "
+            f"Missing but required: {{{_joined(known - sent)}}}."
+        )
+
+
+def _default(signature: SignatureDef, alias: str, inputs: Mapping[str, object]) -> TensorProto:
+    if alias not in signature.defaults:
+        invalid(
+            f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found "
+            "in request and no default value provided. Inputs expected to be in the request "
+            f"{{{_joined(inputs)}}}, or default input alias set: {_joined(signature.defaults)}"
+        )
+    return signature.defaults[alias]
+
+
+def _chosen_outputs(signature: SignatureDef, output_filter: Iterable[str]) -> list[str]:
+    chosen: set[str] = set()
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            invalid(
+                f"output tensor alias not found in signature: {alias} "
+                f"Outputs expected to be in the set {{{_joined(signature.outputs)}}}."
+            )
+        if alias in chosen:
+            invalid(f"duplicate output tensor alias: {alias}")
+        chosen.add(alias)
+    return sorted(chosen or signature.outputs)

@@ -1,0 +1,153 @@
+"""Puts the server together: models, polling, gRPC, REST; starts it and stops it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from typing import Self
+
+import uvicorn
+from grpc_health.v1 import health
+from starlette.routing import BaseRoute
+
+from components.errors import InputError
+from serving.server.grpc_api import build_grpc_server, set_health
+from serving.server.metrics import Metrics
+from serving.server.model_config import read_model_config
+from serving.server.models import Models
+from serving.server.options import ServerOptions
+from serving.server.rest_api import build_rest_app
+from serving.server.service import Service
+from serving.server.status import ServingError
+
+logger = logging.getLogger(__name__)
+
+
+class Server:
+    """A running server; also a context manager.
+
+    Args:
+        options: what to serve, and where.
+        more_routes: further pages on the REST port.
+
+    Raises:
+        InputError: options that cannot be followed: no such folder, a port that is taken.
+
+    Example:
+        >>> with Server(ServerOptions(models=Path("serving_models"))):
+        ...     ...  # answers on 127.0.0.1:8500 (gRPC) and 127.0.0.1:8501 (REST)
+    """
+
+    def __init__(self, options: ServerOptions, more_routes: Sequence[BaseRoute] = ()) -> None:
+        self._options = options
+        self._config = read_model_config(options)
+        self._models = Models(options)
+        self._health = health.HealthServicer()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        service = Service(self._models, Metrics())
+        self._grpc = build_grpc_server(service, self._health, options)
+        self._rest_sockets = [_listen(options)] if options.rest_api_port else []
+        self._rest = uvicorn.Server(
+            uvicorn.Config(
+                build_rest_app(service, options, more_routes),
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=round(options.grace_seconds),
+            )
+        )
+
+    def start(self) -> None:
+        """Loads the models that are there, then answers.
+
+        A model that cannot be loaded is logged and reported by GetModelStatus; the server answers
+        for the others, and the health service says NOT_SERVING.
+
+        Raises:
+            InputError: a list of models that cannot be served, such as a label without its version.
+        """
+        try:
+            self._models.reload(self._config)
+        except ServingError as error:
+            raise InputError(f"These models cannot be served: {error}") from None
+        self._poll()
+        self._grpc.start()
+        if self._rest_sockets:
+            self._run(lambda: self._rest.run(sockets=self._rest_sockets))
+        if seconds := self._options.file_system_poll_wait_seconds:
+            self._run(lambda: self._every(seconds, self._poll))
+        if self._options.model_config_file and (
+            seconds := self._options.model_config_file_poll_wait_seconds
+        ):
+            self._run(lambda: self._every(seconds, self._reread))
+
+    def stop(self) -> None:
+        """Stops taking requests, lets those in progress finish within the grace, frees memory."""
+        self._stopping.set()
+        self._health.enter_graceful_shutdown()
+        self._rest.should_exit = True
+        self._grpc.stop(self._options.grace_seconds).wait()
+        for thread in self._threads:
+            thread.join()
+        self._models.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.stop()
+
+    def _run(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _every(self, seconds: float, work: Callable[[], None]) -> None:
+        while not self._stopping.wait(seconds):
+            work()
+
+    def _poll(self) -> None:
+        if self._options.models is not None:
+            self._reread()  # a folder of a new model may have come
+        self._models.poll()
+        set_health(self._health, self._models.ready())
+
+    def _reread(self) -> None:
+        try:
+            config = read_model_config(self._options)
+        except InputError as error:
+            logger.error("%s", error)
+            return
+        if config == self._config:
+            return
+        self._config = config
+        try:
+            self._models.reload(config)
+        except ServingError as error:
+            logger.error("%s", error)
+
+
+def serve(options: ServerOptions) -> None:
+    """Serves until SIGINT or SIGTERM.
+
+    Raises:
+        InputError: options that cannot be followed.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with Server(options):
+        logger.info("Answering: %s", options.addresses())
+        stop.wait()
+
+
+def _listen(options: ServerOptions) -> socket.socket:
+    try:
+        return socket.create_server((options.host, options.rest_api_port))
+    except OSError as error:
+        address = f"{options.host}:{options.rest_api_port}"
+        raise InputError(f"--rest_api_port: cannot listen at {address}: {error}") from None

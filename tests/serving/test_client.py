@@ -1,0 +1,261 @@
+"""The client against a real server: the local one, through a real channel."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from components import features
+from components.errors import InputError
+from serving import predict_api
+from serving.client import Ad, Client, Embeddings, MixedVersionsError, match
+
+USERS = {"att_age": ["25-34", "", None], "att_income": [10.0, None, 7]}
+TEXTS = ["pasta", "a bike", ""]
+Code = grpc.StatusCode
+
+
+@pytest.fixture
+def client(server: Any) -> Iterator[Client]:
+    with Client(server.target) as client:
+        yield client
+
+
+def test_click_probability(client: Client) -> None:
+    clicks = client.click_probability(USERS, TEXTS)
+    lengths = np.array([5, 6, 0])
+    np.testing.assert_allclose(clicks.probabilities, 1 / (1 + lengths + 2), rtol=1e-6)
+    assert clicks.version == 2
+
+
+def test_item_embedding(client: Client) -> None:
+    embeddings = client.item_embedding(TEXTS)
+    np.testing.assert_array_equal(embeddings.embedding, [[5, 2], [6, 2], [0, 2]])
+    np.testing.assert_array_equal(embeddings.logit_embedding, [[5, 2, 1], [6, 2, 1], [0, 2, 1]])
+    assert embeddings.version == 2
+
+
+def test_missing_attributes_are_empty_or_nan(client: Client) -> None:
+    # The tower embeds the length of age and income, written one after the other; NaN is -1 there.
+    expected = [len("25-34" + "10.000000"), len("-1.000000"), len("7.000000")]
+    embeddings = client.user_embedding(USERS)
+    assert embeddings.embedding[:, 0].tolist() == expected
+
+
+def test_version_asked_for(client: Client) -> None:
+    assert client.item_embedding(TEXTS, version=1).version == 1
+    assert client.click_probability(USERS, TEXTS, version=1).version == 1
+    with pytest.raises(grpc.RpcError) as raised:
+        client.item_embedding(TEXTS, version=7)
+    assert raised.value.code() == Code.NOT_FOUND
+
+
+def test_label(server: Any) -> None:
+    with Client(server.target, label="stable") as client:
+        assert client.item_embedding(TEXTS).version == 1
+        assert client.item_embedding(TEXTS, version=2).version == 2
+
+
+def test_top_k(client: Client) -> None:
+    user = {"att_age": "25-34", "att_income": None}
+    top = client.top_k({**user, "att_income": 3.0}, 2)
+    assert [ad.ad_id for ad in top.ads] == ["a", "b"]
+    assert top.ads[0] == Ad("a", "text of a", pytest.approx(0.4))
+    assert top.version == 2
+    allowed = client.top_k(user, 3, allowed_ad_ids=["d", "b", "z"])
+    assert [ad.ad_id for ad in allowed.ads] == ["b", "d"]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4, 5, 8])
+def test_batches_make_no_difference(server: Any, client: Client, rows: int) -> None:
+    texts = ["x" * length for length in range(rows)]
+    if rows == 0:
+        with pytest.raises(InputError, match="nothing"):
+            client.item_embedding(texts)
+        return
+    with Client(server.target, batch_size=4) as batched:
+        np.testing.assert_array_equal(
+            batched.item_embedding(texts).embedding, client.item_embedding(texts).embedding
+        )
+
+
+def test_columns_of_different_length_are_refused(client: Client) -> None:
+    with pytest.raises(InputError, match="'text': 1"):
+        client.click_probability(USERS, ["one"])
+
+
+def test_numbers_among_strings_are_refused(client: Client) -> None:
+    with pytest.raises(InputError, match="25"):
+        client.user_embedding({"att_age": ["25-34", 25]})
+
+
+def test_towers_of_two_versions_are_not_matched(client: Client) -> None:
+    old, new = client.user_embedding(USERS, version=1), client.item_embedding(TEXTS)
+    with pytest.raises(MixedVersionsError, match=r"version 1 .* version 2"):
+        match(old, new)
+    same = client.item_embedding(TEXTS, version=old.version)
+    logits = old.logit_embedding @ same.logit_embedding.T
+    np.testing.assert_allclose(match(old, same), 1 / (1 + np.exp(-logits)), rtol=1e-6)
+
+
+def test_match_of_extreme_logits_is_0_and_1() -> None:
+    users = Embeddings(np.zeros((2, 1)), np.array([[1e4], [-1e4]], np.float32), 1)
+    ads = Embeddings(np.zeros((1, 1)), np.array([[1.0]], np.float32), 1)
+    with np.errstate(over="raise"):
+        assert match(users, ads).tolist() == [[1.0], [0.0]]
+
+
+class _Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Answers with the given codes in turn, then with one version after the other."""
+
+    def __init__(self, codes: list[grpc.StatusCode], versions: list[int]) -> None:
+        self.codes = codes
+        self.versions = versions
+        self.seconds = 0.0
+        self.requests: list[predict_pb2.PredictRequest] = []
+
+    def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self.requests.append(request)
+        time.sleep(self.seconds)
+        if self.codes:
+            context.abort(self.codes.pop(0), "scripted")
+        version = self.versions.pop(0)
+        response = predict_pb2.PredictResponse()
+        response.model_spec.version.value = version
+        response.outputs[features.MODEL_VERSION].CopyFrom(_tensor(np.array([version])))
+        for name in (features.EMBEDDING, features.LOGIT_EMBEDDING):
+            response.outputs[name].CopyFrom(_tensor(np.zeros((1, 2), np.float32)))
+        return response
+
+
+def _tensor(array: np.ndarray) -> Any:
+    return predict_pb2.PredictResponse.OutputsEntry.FromString(
+        predict_api.PredictResponse.OutputsEntry(
+            value=predict_api.to_tensor(array)
+        ).SerializeToString()
+    ).value
+
+
+@pytest.fixture
+def script() -> Iterator[Callable[..., tuple[_Scripted, Client]]]:
+    servers = []
+
+    def start(
+        codes: list[grpc.StatusCode], versions: list[int], timeout: float = 5
+    ) -> tuple[_Scripted, Client]:
+        scripted = _Scripted(codes, versions)
+        server = grpc.server(ThreadPoolExecutor(1))
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(scripted, server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        servers.append(server)
+        return scripted, Client(f"127.0.0.1:{port}", batch_size=1, timeout=timeout)
+
+    yield start
+    for server in servers:
+        server.stop(0)
+
+
+def test_unavailable_is_tried_again(script: Any) -> None:
+    scripted, client = script([Code.UNAVAILABLE, Code.UNAVAILABLE], [1])
+    assert client.item_embedding(["one"]).version == 1
+    assert len(scripted.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        Code.NOT_FOUND,
+        Code.INVALID_ARGUMENT,
+        Code.FAILED_PRECONDITION,
+        Code.RESOURCE_EXHAUSTED,
+        Code.INTERNAL,
+    ],
+)
+def test_nothing_else_is_tried_again(script: Any, code: grpc.StatusCode) -> None:
+    scripted, client = script([code], [1])
+    with pytest.raises(grpc.RpcError) as raised:
+        client.item_embedding(["one"])
+    assert raised.value.code() == code
+    assert len(scripted.requests) == 1
+
+
+def test_the_version_of_the_first_batch_is_asked_for_in_the_next(script: Any) -> None:
+    scripted, client = script([], [3, 3, 3])
+    client.item_embedding(["one", "two", "three"])
+    asked = [request.model_spec.version.value for request in scripted.requests]
+    assert asked == [0, 3, 3]
+    assert not scripted.requests[0].model_spec.HasField("version")
+
+
+def test_a_model_that_mixes_versions_is_refused(script: Any) -> None:
+    _, client = script([], [3, 4])
+    with pytest.raises(MixedVersionsError, match=r"item_tower.*\[3, 4\]"):
+        client.item_embedding(["one", "two"])
+
+
+def test_deadline(script: Any) -> None:
+    scripted, client = script([], [1], timeout=0.2)
+    scripted.seconds = 1.0
+    with pytest.raises(grpc.RpcError) as raised:
+        client.item_embedding(["one"])
+    assert raised.value.code() == Code.DEADLINE_EXCEEDED
+    assert len(scripted.requests) == 1
+
+
+def test_no_server() -> None:
+    with Client("127.0.0.1:1", timeout=2) as client, pytest.raises(grpc.RpcError) as raised:
+        client.item_embedding(["x"])
+    assert raised.value.code() == Code.UNAVAILABLE
+
+
+def test_needs_no_tensorflow() -> None:
+    program = (
+        "import sys, serving.client; "
+        "print([m for m in sys.modules if m.split('.')[0] in ('tensorflow', 'tensorflow_serving')])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"
+
+
+@given(
+    st.one_of(
+        st_numpy.arrays(np.float32, st_numpy.array_shapes(min_dims=0, max_dims=3, min_side=0)),
+        st_numpy.arrays(np.int32, st_numpy.array_shapes(min_dims=0, max_dims=3, min_side=0)),
+        st_numpy.arrays(np.int64, st_numpy.array_shapes(min_dims=0, max_dims=3, min_side=0)),
+        st.lists(st.text()).map(lambda strings: np.array(strings, dtype=object)),
+    )
+)
+def test_messages_are_tf_servings_own(array: np.ndarray) -> None:
+    import tensorflow as tf
+
+    ours = predict_api.PredictRequest(output_filter=["y"])
+    ours.model_spec.name = "m"
+    ours.model_spec.version.value = 3
+    ours.inputs["x"].CopyFrom(predict_api.to_tensor(array))
+    stock = predict_pb2.PredictRequest.FromString(ours.SerializeToString())
+    assert (stock.model_spec.name, stock.model_spec.version.value) == ("m", 3)
+    assert list(stock.output_filter) == ["y"]
+    received = tf.make_ndarray(stock.inputs["x"])
+    assert received.shape == array.shape
+    expected = array if array.dtype != object else np.array([s.encode() for s in array], object)
+    np.testing.assert_array_equal(received, expected)
+
+    response = predict_pb2.PredictResponse()
+    response.outputs["y"].CopyFrom(tf.make_tensor_proto(received))
+    back = predict_api.PredictResponse.FromString(response.SerializeToString())
+    np.testing.assert_array_equal(predict_api.to_array(back.outputs["y"]), array)
