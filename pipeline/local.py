@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from datetime import datetime
@@ -39,6 +40,7 @@ def run(config: PipelineConfig, display: Display) -> RunRecord:
         data = check_data(config)
         step.note = f"{data.rows:,} impressions, {data.ads:,} ads"
     record = _new_record(config, data)
+    logging.getLogger("components").setLevel(logging.INFO)
     try:
         with output_to(record.folder / LOG_FILE):
             _run_nodes(_load(config, display), record, display)
@@ -47,7 +49,19 @@ def run(config: PipelineConfig, display: Display) -> RunRecord:
         _explain(error, record)
     finally:
         record.write()
+    _report(record, display)
     return record
+
+
+def _report(record: RunRecord, display: Display) -> None:
+    """Writes the report; a run that has none is no worse for it."""
+    from pipeline.runs import ensure_report
+
+    try:
+        with display.step("report") as step, output_to(record.folder / LOG_FILE):
+            step.note = str(ensure_report(record))
+    except Exception as error:
+        display.console.print(f"Warning: there is no report: {error!r}", markup=False)
 
 
 def _new_record(config: PipelineConfig, data: InputSummary) -> RunRecord:

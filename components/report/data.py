@@ -1,0 +1,148 @@
+"""The data at a glance, from the statistics that TensorFlow Data Validation left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tensorflow_metadata.proto.v0 import statistics_pb2
+
+from components.features import EVAL, TRAIN, Columns
+
+_SHOWN_VALUES = 6
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split of the data; `click_rate` is None where the label is not a number."""
+
+    name: str
+    rows: int
+    click_rate: float | None
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of a text attribute, and its share of the values in each split."""
+
+    name: str
+    shares: list[float]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the data.
+
+    Attributes:
+        name: its name.
+        role: what it is for.
+        missing: share of the rows without a value, by split.
+        distinct: distinct values in the first split; None of numbers.
+        values: the most frequent values of an attribute that is text.
+        range: least, median and greatest value of an attribute that is a number, by split.
+    """
+
+    name: str
+    role: str
+    missing: list[float]
+    distinct: int | None
+    values: list[Value]
+    range: list[tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class DataOverview:
+    """The data at a glance."""
+
+    splits: list[Split]
+    columns: list[Column]
+
+
+def read_overview(statistics: Path, columns: Columns) -> DataOverview:
+    """Reads the statistics artifact in a folder.
+
+    Args:
+        statistics: StatisticsGen's output.
+        columns: what the columns are for.
+    """
+    names = [name for name in (TRAIN, EVAL) if (statistics / f"Split-{name}").is_dir()]
+    splits = [_read(statistics / f"Split-{name}" / "FeatureStats.pb") for name in names]
+    features = [{".".join(each.path.step): each for each in split.features} for split in splits]
+    return DataOverview(
+        splits=[
+            Split(name, split.num_examples, _mean(seen.get(columns.label)))
+            for name, split, seen in zip(names, splits, features, strict=True)
+        ],
+        columns=[
+            _column(name, columns, splits, [seen.get(name) for seen in features])
+            for name in sorted({name for seen in features for name in seen})
+        ],
+    )
+
+
+def _read(file: Path) -> Any:
+    return statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes()).datasets[0]
+
+
+def _mean(label: Any) -> float | None:
+    return label.num_stats.mean if label and label.WhichOneof("stats") == "num_stats" else None
+
+
+def _column(name: str, columns: Columns, splits: list[Any], seen: list[Any]) -> Column:
+    role = _role(name, columns)
+    is_text = any(each and each.WhichOneof("stats") == "string_stats" for each in seen)
+    is_attribute = role == "attribute"
+    return Column(
+        name=name,
+        role=role,
+        missing=[
+            _missing(each, split.num_examples) for each, split in zip(seen, splits, strict=True)
+        ],
+        distinct=seen[0].string_stats.unique if is_text and seen[0] else None,
+        values=_values(seen) if is_text and is_attribute else [],
+        range=[] if is_text or not is_attribute else list(_ranges(seen)),
+    )
+
+
+def _role(name: str, columns: Columns) -> str:
+    roles = {
+        columns.text: "ad text",
+        columns.ad_id: "ad id",
+        columns.label: "label",
+        columns.user_id: "user id",
+    }
+    if name in roles:
+        return roles[name]
+    return "attribute" if columns.attributes([name]) else "not used"
+
+
+def _missing(feature: Any, rows: int) -> float:
+    if feature is None or not rows:
+        return 1.0
+    return 1 - getattr(feature, feature.WhichOneof("stats")).common_stats.tot_num_values / rows
+
+
+def _values(seen: list[Any]) -> list[Value]:
+    shares = [_shares(each) for each in seen]
+    return [
+        Value(name, [share.get(name, 0.0) for share in shares])
+        for name in list(shares[0])[:_SHOWN_VALUES]
+    ]
+
+
+def _shares(feature: Any) -> dict[str, float]:
+    """Returns the share of the values by value, the most frequent first."""
+    if feature is None:
+        return {}
+    buckets = feature.string_stats.rank_histogram.buckets
+    total = sum(bucket.sample_count for bucket in buckets)
+    return {bucket.label: bucket.sample_count / total for bucket in buckets}
+
+
+def _ranges(seen: list[Any]) -> Iterator[tuple[float, float, float]]:
+    for feature in seen:
+        if feature is not None:
+            numbers = feature.num_stats
+            yield numbers.min, numbers.median, numbers.max

@@ -1,0 +1,90 @@
+"""What a run left behind, read without TensorFlow; a run that stopped early left less."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.evaluator.measure import Metrics, read_metrics
+from components.evaluator.tables import ADS_FILE, BASELINE_PROBABILITY, SCORES_FILE
+from components.evaluator.verdict import Verdict, read_verdict
+from components.features import PROBABILITY, Columns
+from components.report.data import DataOverview, read_overview
+from components.report.lineage import read_lineage
+from components.schema_gate.findings import Finding, read_notes
+from pipeline.run_record import RunRecord
+
+TRAINING_FILE = "training.json"
+
+_Content = TypeVar("_Content")
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What is known of a run; None where it did not get so far, or where files are gone.
+
+    Attributes:
+        record: its record.
+        columns: what the data's columns are for.
+        verdict: the gate's.
+        metrics: what the verdict rests on.
+        scores: label and probabilities of every row of the eval split, see
+            `evaluator.tables.score_table`.
+        ads: every ad of it, see `evaluator.tables.ad_table`.
+        history: losses by epoch.
+        data: the data at a glance.
+        notes: what the data checks let pass.
+        lineage: what it was made of, by name.
+    """
+
+    record: RunRecord
+    columns: Columns
+    verdict: Verdict | None
+    metrics: Metrics | None
+    scores: pa.Table | None
+    ads: pa.Table | None
+    history: dict[str, list[float]] | None
+    data: DataOverview | None
+    notes: list[Finding] | None
+    lineage: dict[str, str]
+
+
+def read_leftovers(record: RunRecord) -> Leftovers:
+    """Reads what the run of `record` left."""
+    columns = Columns.model_validate(record.config["data"]["columns"])
+
+    def read(node: str, output: str, reader: Callable[[Path], _Content]) -> _Content | None:
+        folder = record.output(node, output)
+        try:
+            return None if folder is None else reader(folder)
+        except FileNotFoundError:
+            return None
+
+    return Leftovers(
+        record=record,
+        columns=columns,
+        verdict=read("evaluator", "blessing", lambda folder: read_verdict(str(folder))),
+        metrics=read("evaluator", "evaluation", lambda folder: read_metrics(str(folder))),
+        scores=read("evaluator", "evaluation", partial(_read_scores, label=columns.label)),
+        ads=read("evaluator", "evaluation", lambda folder: pq.read_table(folder / ADS_FILE)),
+        history=read("trainer", "model_run", _read_history),
+        data=read("statistics", "statistics", lambda folder: read_overview(folder, columns)),
+        notes=read("schema_gate", "notes", read_notes),
+        lineage=read_lineage(record),
+    )
+
+
+def _read_scores(folder: Path, label: str) -> pa.Table:
+    return pq.read_table(folder / SCORES_FILE, columns=[label, PROBABILITY, BASELINE_PROBABILITY])
+
+
+def _read_history(folder: Path) -> dict[str, list[float]]:
+    history: dict[str, list[float]] = json.loads((folder / TRAINING_FILE).read_bytes())["history"]
+    return history

@@ -1,0 +1,132 @@
+"""The report of a run: one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+import plotly.offline
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from components.evaluator.verdict import Judgement, Verdict
+from components.report.ads import outstanding_ads
+from components.report.comparison import (
+    DATA,
+    LINEAGE,
+    SETTINGS,
+    Pair,
+    flat,
+    metric_values,
+    side_by_side,
+)
+from components.report.leftovers import Leftovers, read_leftovers
+from components.report.plots import Plot, quality_plots, training_plot
+from components.report.slice_table import slice_table
+from pipeline.run_record import RunRecord
+
+REPORT_FILE = "report.html"
+
+_VERSIONS = ("twotower", "tfx", "tensorflow", "keras", "apache-beam", "plotly")
+_SHOWN_OF_A_RULE = 3
+
+
+def write_report(record: RunRecord, in_service: RunRecord | None) -> Path:
+    """Writes the report of a run into its folder.
+
+    Args:
+        record: the run.
+        in_service: the run that made the model that was in service then; None if none is known.
+
+    Returns:
+        The HTML file.
+    """
+    file = record.folder / REPORT_FILE
+    file.write_text(_render(read_leftovers(record), in_service), encoding="utf-8")
+    return file
+
+
+def _render(run: Leftovers, in_service: RunRecord | None) -> str:
+    record, metrics = run.record, run.metrics
+    plots = list(_plots(run))
+    environment = Environment(
+        loader=PackageLoader("components.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": "{:,}".format,
+        "percent": "{:.1%}".format,
+        "measure": "{:z.4f}".format,
+        "change": "{:+.4f}".format,
+    }
+    return environment.get_template("report.html.j2").render(
+        run=run,
+        record=record,
+        began=datetime.strptime(record.run_id, "%Y%m%d-%H%M%S-%f"),
+        judgements=_fold(run.verdict) if run.verdict else None,
+        in_service=in_service,
+        version_in_service=_version_in_service(run, in_service),
+        changes=_changes(run, in_service) if in_service else [],
+        metrics=metric_values(metrics.overall) if metrics else {},
+        metrics_in_service=metric_values(metrics.baseline.metrics)
+        if metrics and metrics.baseline.metrics
+        else {},
+        plots=plots,
+        slices=slice_table(metrics, record.config["evaluator"]["min_slice_clicks"])
+        if metrics
+        else None,
+        ads=outstanding_ads(run.ads, run.columns, metrics.confidence)
+        if metrics and run.ads
+        else None,
+        settings=dict(flat(record.config)),
+        versions={name: metadata.version(name) for name in _VERSIONS},
+        plotly=_plotly() if plots else None,
+    )
+
+
+def _plots(run: Leftovers) -> Iterator[Plot]:
+    if run.metrics and run.scores:
+        yield from quality_plots(run.metrics, run.scores, run.columns)
+    if run.history:
+        yield training_plot(run.history)
+
+
+def _fold(verdict: Verdict) -> tuple[list[Judgement], list[Judgement]]:
+    """Returns the judgements to show and those to fold away: many of one rule, as of the slices."""
+    shown: list[Judgement] = []
+    folded: list[Judgement] = []
+    seen: Counter[str] = Counter()
+    for judgement in sorted(verdict.judgements, key=lambda each: each.passed is not False):
+        seen[judgement.rule] += 1
+        (shown if seen[judgement.rule] <= _SHOWN_OF_A_RULE else folded).append(judgement)
+    return shown, folded
+
+
+def _version_in_service(run: Leftovers, in_service: RunRecord | None) -> str | None:
+    if run.metrics and run.metrics.baseline.model:
+        return Path(run.metrics.baseline.model).name
+    return str(in_service.version) if in_service else None
+
+
+def _changes(run: Leftovers, in_service: RunRecord) -> list[Pair]:
+    """Returns how a run's data, settings and making differ from those of the model in service."""
+    return [
+        pair
+        for pair in side_by_side(read_leftovers(in_service), run)
+        if pair.differs
+        and (pair.group in (DATA, SETTINGS) or (pair.group == LINEAGE and pair.known))
+    ]
+
+
+def _plotly() -> Markup:
+    """Returns plotly.js, gzipped: a quarter of its 4.8 MB, as base64."""
+    packed = gzip.compress(plotly.offline.get_plotlyjs().encode())
+    return Markup(base64.b64encode(packed).decode())
