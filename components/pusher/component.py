@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
-from tfx.components import Pusher
+from tfx.dsl.components.base.base_component import BaseComponent
 from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
-from tfx.types import BaseChannel
+from tfx.types import BaseChannel, Channel
+from tfx.types.component_spec import ChannelParameter
+from tfx.types.standard_artifacts import ExampleStatistics, PushedModel
+from tfx.types.standard_component_specs import PusherSpec
+from tfx.utils import json_utils
 
 from components.pusher import executor
 
 
-class ClickPusher(Pusher):
+class ClickPusherSpec(PusherSpec):
+    """TFX's Pusher's, and the statistics of the data."""
+
+    INPUTS: ClassVar = {
+        **PusherSpec.INPUTS,
+        executor.STATISTICS: ChannelParameter(type=ExampleStatistics),
+    }
+
+
+class ClickPusher(BaseComponent):
     """TFX's Pusher, publishing through `components.pusher.publish`."""
 
+    SPEC_CLASS = ClickPusherSpec
     EXECUTOR_SPEC = ExecutorClassSpec(executor.Executor)
 
 
@@ -21,6 +36,7 @@ def click_pusher(
     model: BaseChannel,
     blessing: BaseChannel,
     infra_blessing: BaseChannel | None,
+    statistics: BaseChannel,
     serving_root: Path,
     keep_versions: int,
     ticket: str,
@@ -31,6 +47,7 @@ def click_pusher(
         model: The Trainer's model.
         blessing: The Evaluator's blessing.
         infra_blessing: The blessing of a node that loaded and queried the exports, if there is one.
+        statistics: Of the data; those of the train split are put beside the click model.
         serving_root: Where models are served from: `<root>/<model>/<version>`.
         keep_versions: How many of the newest versions stay.
         ticket: `publish.ticket(serving_root)`, drawn when the run starts: with it the node is
@@ -41,10 +58,12 @@ def click_pusher(
         executor.KEEP_VERSIONS: keep_versions,
         executor.TICKET: ticket,
     }
-    pusher = ClickPusher(
+    spec = ClickPusherSpec(
         model=model,
         model_blessing=blessing,
         infra_blessing=infra_blessing,
-        custom_config=config,
+        statistics=statistics,
+        custom_config=json_utils.dumps(config),
+        pushed_model=Channel(type=PushedModel),
     )
-    return pusher.with_id("pusher")
+    return ClickPusher(spec=spec).with_id("pusher")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tfx.components.pusher import executor
 from tfx.types import Artifact, artifact_utils, standard_component_specs
-from tfx.utils import io_utils, json_utils
+from tfx.utils import json_utils
 
 from components.errors import NotBlessedError
 from components.evaluator.verdict import read_verdict
+from components.features import CLICK_MODEL, TRAIN
+from components.local_copy import local_copy
 from components.pusher.publish import publish, settle
+from components.schema_gate.anomalies import read_statistics
+from components.schema_gate.checks import TRAINING_STATISTICS_FILE
+from components.validator.validation import read_validation
+
+# The input that TFX's Pusher does not have.
+STATISTICS = "statistics"
 
 # What the component hands over in `custom_config`.
 SERVING_ROOT = "serving_root"
@@ -46,8 +51,10 @@ class Executor(executor.Executor):
         if not self.CheckBlessing(input_dict):
             raise NotBlessedError(_reasons(input_dict))
         config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
-        with _local(self.GetModelPath(input_dict)) as models:
-            pushed = publish(models, Path(config[SERVING_ROOT]), config[KEEP_VERSIONS])
+        with local_copy(self.GetModelPath(input_dict)) as models:
+            pushed = publish(
+                models, Path(config[SERVING_ROOT]), config[KEEP_VERSIONS], _beside(input_dict)
+            )
         settle(pushed, config[TICKET])
         artifact = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
@@ -56,22 +63,24 @@ class Executor(executor.Executor):
         artifact.set_int_custom_property("pushed", int(pushed.new))
 
 
-@contextmanager
-def _local(uri: str) -> Iterator[Path]:
-    """Yields a folder of this machine with what is at `uri`, which may be of an object store."""
-    if "://" not in uri:
-        yield Path(uri)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        io_utils.copy_dir(uri, folder)
-        yield Path(folder)
+def _beside(input_dict: dict[str, list[Artifact]]) -> dict[Path, bytes]:
+    """Returns what a later run compares its data with."""
+    (statistics,) = input_dict[STATISTICS]
+    content = read_statistics(statistics.uri, TRAIN).SerializeToString()
+    return {Path(CLICK_MODEL, TRAINING_STATISTICS_FILE): content}
 
 
 def _reasons(input_dict: dict[str, list[Artifact]]) -> str:
     blessing = artifact_utils.get_single_instance(
         input_dict[standard_component_specs.MODEL_BLESSING_KEY]
     )
-    if blessing.get_int_custom_property("blessed"):
-        return "not pushed: the exported models could not be loaded and queried"
-    lines = read_verdict(blessing.uri).lines()
-    return "\n".join(["not pushed, the model did not pass the gate:", *lines])
+    if not blessing.get_int_custom_property("blessed"):
+        lines = read_verdict(blessing.uri).lines()
+        return "\n".join(["not pushed, the model did not pass the gate:", *lines])
+    infra_blessing = artifact_utils.get_single_instance(
+        input_dict[standard_component_specs.INFRA_BLESSING_KEY]
+    )
+    validation = read_validation(infra_blessing.uri)
+    return "\n".join(
+        [f"not pushed, the exports failed on the {validation.server}:", *validation.lines()]
+    )

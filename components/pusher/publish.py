@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,12 +51,20 @@ class Pushed:
     new: bool
 
 
-def publish(models: Path, serving_root: Path, keep_versions: int) -> Pushed:
+def publish(
+    models: Path, serving_root: Path, keep_versions: int, beside: Mapping[Path, bytes] | None = None
+) -> Pushed:
     """Copies `models/<model>` to `serving_root/<model>/<version>` for every model, all or none.
 
     The version is one more than the highest of any model in the root. If the newest version is
     this very model already, nothing is copied. Then all but the newest `keep_versions` versions
     are removed. Pushes into one root wait for each other.
+
+    Args:
+        models: Folder of the models.
+        serving_root: Where they are served from.
+        keep_versions: How many versions stay.
+        beside: Files to add to a version, as `<model>/<file>`.
 
     Raises:
         InputError: a model is missing in `models`, or the root cannot be written.
@@ -68,7 +76,7 @@ def publish(models: Path, serving_root: Path, keep_versions: int) -> Pushed:
         new = not _holds(serving_root, newest, models)
         if new:
             newest += 1
-            _stage(models, work / _STAGING, newest)
+            _stage(models, work / _STAGING, newest, beside or {})
             (work / _STAGING).rename(work / f"{_READY}{newest}")
             _sync(work)
             _land(serving_root, work / f"{_READY}{newest}", newest)
@@ -164,12 +172,15 @@ def _recover(serving_root: Path, work: Path) -> None:
             shutil.rmtree(leftover)
 
 
-def _stage(models: Path, staging: Path, version: int) -> None:
+def _stage(models: Path, staging: Path, version: int, beside: Mapping[Path, bytes]) -> None:
     for model in MODELS:
         shutil.copytree(models / model, staging / model)
         asset = staging / model / VERSION_ASSET
         asset.parent.mkdir(exist_ok=True)
         asset.write_text(str(version), encoding="utf-8")
+    for path, content in beside.items():
+        (staging / path).parent.mkdir(exist_ok=True)
+        (staging / path).write_bytes(content)
     for folder, _, files in os.walk(staging):
         for file in files:
             _sync(Path(folder, file))
@@ -227,9 +238,9 @@ def _holds(serving_root: Path, version: int, models: Path) -> bool:
 
 
 def _same(one: Path, other: Path, ignored: Path) -> bool:
-    """Whether two folders hold the same files with the same bytes, but for the one ignored."""
-    files = _files(one) - {ignored}
-    return files == _files(other) - {ignored} and all(
+    """Whether `one` has every file of `other` with the same bytes, but for the one ignored."""
+    files = _files(other) - {ignored}
+    return files <= _files(one) and all(
         filecmp.cmp(one / file, other / file, shallow=False) for file in files
     )
 

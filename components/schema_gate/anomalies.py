@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 from tfx.dsl.io import fileio
@@ -11,6 +12,8 @@ from tfx.utils import io_utils
 
 from components.features import Columns
 from components.schema_gate.findings import Finding
+
+Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
 
 # TFX's names for them.
 ANOMALIES_FILE = "SchemaDiff.pb"
@@ -24,6 +27,8 @@ _PROBLEMS = {
     _Kind.SCHEMA_MISSING_COLUMN: "no such column",
     _Kind.SCHEMA_NEW_COLUMN: "not in the schema",
     _Kind.UNEXPECTED_DATA_TYPE: "values of another type",
+    _Kind.INT_TYPE_NOT_INT_STRING: "values of another type",
+    _Kind.FLOAT_TYPE_STRING_NOT_FLOAT: "values of another type",
 }
 _TYPES = {"BYTES": "text", "STRING": "text", "INT": "whole numbers", "FLOAT": "numbers"}
 
@@ -41,10 +46,9 @@ def read_schema(artifact: str) -> schema_pb2.Schema:
     return io_utils.SchemaReader().read(f"{artifact}/{SCHEMA_FILE}")
 
 
-def read_statistics(artifact: str, split: str) -> statistics_pb2.DatasetFeatureStatisticsList:
+def read_statistics(artifact: str, split: str) -> Statistics:
     """Reads the statistics of a split of an ExampleStatistics artifact."""
-    content = _read(artifact, split, STATISTICS_FILE)
-    return statistics_pb2.DatasetFeatureStatisticsList.FromString(content)
+    return Statistics.FromString(_read(artifact, split, STATISTICS_FILE))
 
 
 def read_anomalies(artifact: str, split: str) -> anomalies_pb2.Anomalies:
@@ -55,13 +59,13 @@ def read_anomalies(artifact: str, split: str) -> anomalies_pb2.Anomalies:
 def misfits(
     split: str,
     anomalies: anomalies_pb2.Anomalies,
-    statistics: statistics_pb2.DatasetFeatureStatisticsList,
+    statistics: Statistics,
     schema: schema_pb2.Schema,
     columns: Columns,
 ) -> list[Finding]:
     """Returns what of a split does not fit the schema.
 
-    All stop the run but a new column that is no attribute: nothing reads it.
+    All stop the run but a new column that nothing reads.
 
     Args:
         split: The split's name.
@@ -92,13 +96,13 @@ def _describe(
         for reason in info.reason:
             if column in missing and reason.type in _MISSING:
                 continue
-            harmless = reason.type == _Kind.SCHEMA_NEW_COLUMN and not columns.attributes([column])
+            is_read = column in {*columns.required(), *columns.attributes([column])}
             yield Finding(
                 split=split,
                 column=column,
                 problem=_PROBLEMS.get(reason.type, reason.short_description.lower()),
                 detail=_detail(reason),
-                stops=not harmless,
+                stops=is_read or reason.type != _Kind.SCHEMA_NEW_COLUMN,
             )
 
 
@@ -139,6 +143,8 @@ def _detail(reason: anomalies_pb2.AnomalyInfo.Reason) -> str:
     if reason.type == _Kind.UNEXPECTED_DATA_TYPE:
         expected, actual = re.findall(r"(?:of type:|got) (\w+)", text)
         return f"{_TYPES.get(actual, actual)}; the schema says {_TYPES.get(expected, expected)}"
+    if ", such as " in text:
+        return text[text.index("such as") :].rstrip(".")
     if reason.type in (_Kind.SCHEMA_MISSING_COLUMN, _Kind.SCHEMA_NEW_COLUMN):
         return "all rows"
     return text

@@ -1,52 +1,90 @@
-"""The node that stops a run on data that does not fit the curated schema."""
+"""The node that stops a run on data that does not fit the curated schema or fails a data check."""
 
 # TFX reads the annotations below when this module is imported: they may not be postponed.
 
-import dataclasses
-import json
-
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputDict, Parameter
 from tfx.dsl.component.experimental.decorators import component
-from tfx.types.artifact_utils import decode_split_names
-from tfx.types.standard_artifacts import ExampleAnomalies, ExampleStatistics, Schema
+from tfx.types.artifact_utils import decode_split_names, get_split_uri
+from tfx.types.standard_artifacts import ExampleAnomalies, Examples, ExampleStatistics, Schema
 
 from components.errors import AnomalyError
-from components.features import Columns
-from components.schema_gate.anomalies import read_findings, table
+from components.features import EVAL, TRAIN, Columns
+from components.schema_gate.anomalies import (
+    misfits,
+    read_anomalies,
+    read_schema,
+    read_statistics,
+)
+from components.schema_gate.checks import check_data
+from components.schema_gate.findings import Finding, table, to_json
+from components.schema_gate.rows import Rows
+from pipeline.config import DataCheckSettings
 
 
 @component
 def SchemaGate(
-    anomalies: InputArtifact[ExampleAnomalies],
+    examples: InputArtifact[Examples],
     statistics: InputArtifact[ExampleStatistics],
+    anomalies: InputArtifact[ExampleAnomalies],
     schema: InputArtifact[Schema],
     columns: Parameter[str],
+    checks: Parameter[str],
+    serving_root: Parameter[str],
+    ticket: Parameter[str],
 ) -> OutputDict(notes=str):  # type: ignore[valid-type]
-    """Stops the run where ExampleValidator found anomalies, in any split.
+    """Stops the run where the data does not fit the schema or fails a check, in any split.
 
     What comes after it and does not read its output needs `add_upstream_node(gate)`.
 
     Args:
-        anomalies: what ExampleValidator found.
-        statistics: what it looked at.
+        examples: the data.
+        statistics: its statistics.
+        anomalies: what ExampleValidator found in them.
         schema: the curated schema.
         columns: Columns as JSON.
+        checks: DataCheckSettings as JSON.
+        serving_root: folder with the models in service.
+        ticket: changes with the model in service, so that no result about another one is cached.
 
     Returns:
-        notes: what is worth knowing but may pass, as a JSON list of `anomalies.Finding`.
+        notes: what is worth knowing but may pass, to be read by `findings.read_notes`.
 
     Raises:
-        AnomalyError: the data does not fit; with a table.
+        AnomalyError: the data stops the run; with a table.
     """
-    splits = decode_split_names(anomalies.split_names)
-    findings = read_findings(
-        anomalies.uri, statistics.uri, schema.uri, splits, Columns.model_validate_json(columns)
-    )
-    stopping = [finding for finding in findings if finding.stops]
-    if stopping:
-        raise AnomalyError(
-            f"the data does not fit the schema:\n\n{table(stopping)}\n\n"
-            "Correct the data; or, if it is right, take what is new into the schema after review: "
-            "twotower schema accept"
+    expected = read_schema(schema.uri)
+    roles = Columns.model_validate_json(columns)
+    seen = {
+        split: read_statistics(statistics.uri, split)
+        for split in decode_split_names(statistics.split_names)
+    }
+    found = [
+        finding
+        for split, its_statistics in seen.items()
+        for finding in misfits(
+            split, read_anomalies(anomalies.uri, split), its_statistics, expected, roles
         )
-    return {"notes": json.dumps([dataclasses.asdict(finding) for finding in findings])}
+    ]
+    _stop(
+        found,
+        "the data does not fit the schema",
+        "take what is new into the schema after review: twotower schema accept --config …",
+    )
+    rows = Rows({split: get_split_uri([examples], split) for split in seen}, expected, roles)
+    settings = DataCheckSettings.model_validate_json(checks)
+    checked = check_data(seen[TRAIN], seen[EVAL], rows, expected, serving_root, roles, settings)
+    failed = sorted({finding.check for finding in checked if finding.stops})
+    warn = " ".join(f"--set data_checks.{name}=warn" for name in failed)
+    _stop(found + checked, "the data fails its checks", f"let it pass: {warn}")
+    return {"notes": to_json(found + checked)}
+
+
+def _stop(findings: list[Finding], what: str, remedy: str) -> None:
+    """Raises AnomalyError if a finding stops the run."""
+    stopping = [finding for finding in findings if finding.stops]
+    others = [finding for finding in findings if not finding.stops]
+    if stopping:
+        also = f"Also noticed:\n\n{table(others)}\n\n" if others else ""
+        raise AnomalyError(
+            f"{what}:\n\n{table(stopping)}\n\n{also}Correct the data; or, if it is right, {remedy}"
+        )

@@ -32,7 +32,7 @@ class Finding(BaseModel):
     problem: str
     detail: str
     check: str = ""
-    stops: bool
+    stops: bool = False
 
     def __str__(self) -> str:
         return f"{self.column or 'all columns'} ({self.split}): {self.problem}, {self.detail}"

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import pyarrow as pa
 import tensorflow_data_validation as tfdv
 from google.protobuf import text_format
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
-from tfx_bsl.arrow import table_util
+from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components.errors import InputError
-from components.example_gen.csv_reader import check_input, read_batches
+from components.example_gen.csv_blocks import read_blocks
+from components.example_gen.csv_reader import check_input
+from components.example_gen.csv_types import Types
+from components.example_gen.examples import serialize
 from components.example_gen.layout import find_layout
 from components.features import Columns
-
-Statistics: TypeAlias = statistics_pb2.DatasetFeatureStatisticsList
+from components.schema_gate.anomalies import STATISTICS_FILE, Statistics, share_present
 
 # An attribute with more values than these gets no list of them.
 MOST_LISTED_VALUES = 100
@@ -39,6 +40,8 @@ _GONE = (
 )
 
 # An entry of a schema as this module prints it, with the comments right above it.
+_NESTED = re.compile(r"(?<=^  )\w+ \{\n(?:    .*\n)*  \}$", re.M)
+_LINE_BREAK = re.compile(r"\n *")
 _ENTRY = re.compile(r"((?:^#.*\n)*)(^(?:feature|string_domain) \{\n(?:.*\n)*?\}(?:\n|$))", re.M)
 
 
@@ -57,7 +60,7 @@ def infer_schema(csv: Path, columns: Columns) -> str:
     """
     summary = check_input(csv, columns)
     files = [file for files in find_layout(csv).files().values() for file in files]
-    seen = statistics(read_batches(files, columns, summary.types, columns.required()))
+    seen = statistics(_examples(files, columns, summary.types))
     schema = tfdv.infer_schema(
         seen, infer_feature_shape=False, max_string_domain_size=MOST_LISTED_VALUES
     )
@@ -86,14 +89,16 @@ def accept(schema_text: str, splits: Sequence[Statistics], columns: Columns) -> 
     schema = parse(schema_text)
     for split in splits:
         _drop_features(schema, _gone(schema, split))
-    known = {feature.name: feature for feature in schema.feature}
+    for feature in schema.feature:
+        present = _share_present(splits, feature.name)
+        if present < feature.presence.min_fraction:
+            _allow_missing(feature, present)
+    known = {feature.name for feature in schema.feature}
     for split in splits:
         schema = tfdv.update_schema(schema, split, max_string_domain_size=MOST_LISTED_VALUES)
     for feature in schema.feature:
         if feature.name not in known:
             _set_expectations(feature, columns, _share_present(splits, feature.name))
-        elif feature.presence.min_fraction < known[feature.name].presence.min_fraction:
-            feature.presence.min_fraction = _loosened(feature.presence.min_fraction)
     _drop_unused_domains(schema)
     return _merge(schema_text, schema)
 
@@ -104,7 +109,7 @@ def read_statistics(artifact: Path) -> list[Statistics]:
     Raises:
         InputError: There are none in the folder `artifact`.
     """
-    files = sorted(artifact.glob("Split-*/FeatureStats.pb"))
+    files = sorted(artifact.glob(f"Split-*/{STATISTICS_FILE}"))
     if not files:
         raise InputError(
             f"{artifact}: no statistics in it; expected what a run's StatisticsGen left"
@@ -124,21 +129,27 @@ def parse(schema_text: str) -> schema_pb2.Schema:
         raise InputError(f"not a schema, at line and column {error}") from None
 
 
-def statistics(batches: Iterable[pa.RecordBatch]) -> Statistics:
-    """Returns TensorFlow Data Validation's statistics of rows, a null being a missing value."""
+def statistics(examples: Iterable[pa.RecordBatch]) -> Statistics:
+    """Returns TensorFlow Data Validation's statistics of decoded tf.Examples."""
     options = tfdv.StatsOptions()
     generators = stats_impl.get_generators(options, in_memory=True)
     parts = [
-        stats_impl.generate_partial_statistics_in_memory(
-            table_util.CanonicalizeRecordBatch(batch), options, generators
-        )
-        for batch in batches
+        stats_impl.generate_partial_statistics_in_memory(batch, options, generators)
+        for batch in examples
     ]
     merged = [
         generator.merge_accumulators(accumulators)
         for generator, accumulators in zip(generators, zip(*parts, strict=True), strict=True)
     ]
     return stats_impl.extract_statistics_output(merged, generators)
+
+
+def _examples(files: Iterable[str], columns: Columns, types: Types) -> Iterator[pa.RecordBatch]:
+    """Yields the rows of CSV files as they stand in the tf.Examples of a run."""
+    decoder = ExamplesToRecordBatchDecoder()
+    for file in files:
+        for block in read_blocks(file, columns, columns.required()):
+            yield decoder.DecodeBatch(serialize(block.good, types))
 
 
 def _set_expectations(feature: schema_pb2.Feature, columns: Columns, present: float) -> None:
@@ -149,9 +160,9 @@ def _set_expectations(feature: schema_pb2.Feature, columns: Columns, present: fl
         columns: What columns are for.
         present: Share of the rows in which the column has a value.
     """
+    feature.value_count.min, feature.value_count.max = 0, 1
     if columns.attributes([feature.name]):
-        feature.presence.min_fraction = _loosened(present)
-        feature.value_count.min, feature.value_count.max = 0, 1
+        _allow_missing(feature, present)
         if feature.domain:
             feature.distribution_constraints.min_domain_mass = LISTED_SHARE
         return
@@ -160,16 +171,16 @@ def _set_expectations(feature: schema_pb2.Feature, columns: Columns, present: fl
     if feature.name in columns.required():
         feature.presence.min_fraction = 1.0
         feature.presence.min_count = 1
-        feature.ClearField("value_count")
         feature.shape.dim.add(size=1)
     if feature.name == columns.label:
         feature.int_domain.min, feature.int_domain.max = 0, 1
 
 
-def _loosened(present: float) -> float:
-    """The next multiple of 5% below; a share of all rows is loosened, too."""
+def _allow_missing(feature: schema_pb2.Feature, present: float) -> None:
+    """Asks of a column a value in a share of the rows below `present`, a multiple of 5%."""
     steps = math.floor(present * PRESENCE_STEPS + 1e-6)  # 0.95 is to stay 0.95
-    return min(steps, PRESENCE_STEPS - 1) / PRESENCE_STEPS
+    feature.presence.min_fraction = min(steps, PRESENCE_STEPS - 1) / PRESENCE_STEPS
+    feature.presence.min_count = int(present > 0)
 
 
 def _share_present(splits: Sequence[Statistics], column: str) -> float:
@@ -180,8 +191,7 @@ def _share_present(splits: Sequence[Statistics], column: str) -> float:
 def _share_present_in(dataset: statistics_pb2.DatasetFeatureStatistics, column: str) -> float:
     for feature in dataset.features:
         if list(feature.path.step) == [column]:
-            stats = getattr(feature, feature.WhichOneof("stats")).common_stats
-            return stats.tot_num_values / dataset.num_examples
+            return share_present(feature, dataset.num_examples)
     return 0.0
 
 
@@ -235,10 +245,13 @@ def _merge(text: str, schema: schema_pb2.Schema) -> str:
         return above + (entry if entries[key] == old else _print(entries[key]))
 
     merged = _ENTRY.sub(replace, text)
-    added = "".join(_print(entry) for key, entry in entries.items() if key not in found)
+    added = "".join("\n" + _print(entry) for key, entry in entries.items() if key not in found)
     whole = len(found) == len(_entries(parse(text)))
     return merged + added if whole else _print(schema)
 
 
 def _print(schema: schema_pb2.Schema) -> str:
-    return text_format.MessageToString(schema, as_utf8=True)
+    """Prints a schema with one line for each field of an entry, as the curated ones have it."""
+    text = text_format.MessageToString(schema, as_utf8=True)
+    text = _NESTED.sub(lambda nested: _LINE_BREAK.sub(" ", nested.group()), text)
+    return text.replace("\n}\n", "\n}\n\n").removesuffix("\n")

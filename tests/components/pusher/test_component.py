@@ -7,14 +7,18 @@ from tfx.utils import io_utils, json_utils
 
 from components.errors import NotBlessedError
 from components.evaluator.verdict import VERDICT_FILE, Judgement, Verdict
-from components.features import MODELS
+from components.features import CLICK_MODEL, MODELS
 from components.pusher import executor
 from components.pusher.component import ClickPusher, click_pusher
 from components.pusher.publish import ticket, versions
+from components.schema_gate.anomalies import STATISTICS_FILE, Statistics
+from components.schema_gate.checks import TRAINING_STATISTICS_FILE
+from components.validator.validation import VALIDATION_FILE, Check, Validation
 
 Model = standard_artifacts.Model
 ModelBlessing = standard_artifacts.ModelBlessing
 InfraBlessing = standard_artifacts.InfraBlessing
+ExampleStatistics = standard_artifacts.ExampleStatistics
 PushedModel = standard_artifacts.PushedModel
 
 
@@ -41,14 +45,26 @@ def node(root: Path) -> ClickPusher:
         model=Channel(type=Model),
         blessing=Channel(type=ModelBlessing),
         infra_blessing=Channel(type=InfraBlessing),
+        statistics=Channel(type=ExampleStatistics),
         serving_root=root,
         keep_versions=2,
         ticket=ticket(root),
     )
 
 
+def statistics(folder: Path) -> Any:
+    seen = Statistics()
+    seen.datasets.add(num_examples=7)
+    (folder / "statistics/Split-train").mkdir(parents=True, exist_ok=True)
+    (folder / "statistics/Split-train" / STATISTICS_FILE).write_bytes(seen.SerializeToString())
+    artifact = ExampleStatistics()
+    artifact.uri = str(folder / "statistics")
+    return artifact
+
+
 def run(root: Path, **inputs: Any) -> Any:
     pusher = node(root)
+    inputs["statistics"] = statistics(root.parent)
     pushed = PushedModel()
     pusher.executor_spec.executor_class().Do(
         {name: [artifact] for name, artifact in inputs.items()},
@@ -83,6 +99,14 @@ def test_blessed_model_is_pushed_and_the_artifact_says_where(tmp_path: Path, mod
     assert versions(root) == [1]
 
 
+def test_statistics_of_the_training_data_are_beside_the_click_model(
+    tmp_path: Path, model: Any
+) -> None:
+    run(tmp_path / "root", model=model, model_blessing=blessing(ModelBlessing, True, tmp_path))
+    content = (tmp_path / "root" / CLICK_MODEL / "1" / TRAINING_STATISTICS_FILE).read_bytes()
+    assert Statistics.FromString(content).datasets[0].num_examples == 7
+
+
 def test_model_in_an_object_store_is_pushed(tmp_path: Path, model: Any) -> None:
     stored = Model()
     stored.uri = "ram://store/model"
@@ -110,7 +134,12 @@ def test_model_that_is_not_blessed_fails_with_the_verdict(tmp_path: Path, model:
 
 
 def test_model_that_could_not_be_served_fails(tmp_path: Path, model: Any) -> None:
-    with pytest.raises(NotBlessedError, match="could not be loaded and queried"):
+    check = Check(
+        model="item_tower", what="answers", required="an answer", measured="none", passed=False
+    )
+    validation = Validation(server="a server", rows=1, seconds=1.0, checks=(check,))
+    (tmp_path / VALIDATION_FILE).write_text(validation.model_dump_json())
+    with pytest.raises(NotBlessedError, match="item_tower, answers: none"):
         run(
             tmp_path / "root",
             model=model,

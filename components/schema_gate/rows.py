@@ -1,0 +1,170 @@
+"""What only the rows of the examples show: values that training lacks, and leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.public.tfxio import RecordBatchesOptions, TFExampleRecord
+
+from components.evaluator.metrics import Floats, Integers, auc
+from components.features import EVAL, TRAIN, Columns
+from components.schema_gate.findings import Finding
+
+_BATCH = 8192
+_CONFIDENCE = 0.95  # that an AUC is at least what is judged
+_QUANTILES = np.linspace(0, 1, 101)  # by which a number's values are told apart
+_SHOWN = 3  # values of a column that are shown
+_SHOWN_CHARACTERS = 40
+
+_MISSING = 0  # the number of a missing value
+
+
+class Numbered(NamedTuple):
+    """A column of both splits, equal values having the same number.
+
+    Attributes:
+        train: [N] numbers of the values of the train split, from 1; 0 is a missing value.
+        eval: [M] those of the eval split.
+        values: The value of each number.
+    """
+
+    train: Integers
+    eval: Integers
+    values: list[str]
+
+
+class Rows:
+    """The attributes, texts, ad ids and labels of both splits, read when first asked for.
+
+    Args:
+        folders: By split the folder of its gzipped TFRecord files of tf.Examples.
+        schema: The schema, which the examples fit.
+        columns: What the columns are for.
+    """
+
+    def __init__(
+        self, folders: Mapping[str, str], schema: schema_pb2.Schema, columns: Columns
+    ) -> None:
+        self._folders = folders
+        self._columns = columns
+        self._attributes = columns.attributes(feature.name for feature in schema.feature)
+        names = {*self._attributes, columns.text, columns.ad_id, columns.label}
+        features = [feature for feature in schema.feature if feature.name in names]
+        self._schema = schema_pb2.Schema(feature=features)
+        self._texts = {each.name for each in features if each.type == schema_pb2.BYTES}
+
+    def unseen_values(self, most: float) -> Iterator[Finding]:
+        """Yields the text attributes of which many eval rows have a value that training lacks.
+
+        Args:
+            most: Most share of the eval rows.
+        """
+        for name in self._attributes:
+            if name in self._texts:
+                yield from _unseen(name, self._number(name), "values that training lacks", most)
+
+    def cold_ads(self, most: float) -> Iterator[Finding]:
+        """Yields a finding if many eval rows show a text that training lacks.
+
+        Args:
+            most: Most share of the eval rows.
+        """
+        text = self._columns.text
+        yield from _unseen(text, self._number(text), "ads that training lacks", most)
+
+    def leaks(self, most: float) -> Iterator[Finding]:
+        """Yields the columns that predict the click almost alone.
+
+        A value's score is its click rate in training, numbers being sorted into quantiles first;
+        the eval split tells how well that predicts.
+
+        Args:
+            most: Most AUC that a column may have with certainty.
+        """
+        train_labels, eval_labels = (
+            split[self._columns.label].to_numpy() for split in self._splits
+        )
+        for name in [*self._attributes, self._columns.ad_id]:
+            column = self._number(name)
+            rates = _click_rates(column, train_labels)
+            alone = auc(eval_labels, rates[column.eval], _CONFIDENCE)
+            if alone.low is not None and alone.low > most:
+                yield Finding(
+                    split=EVAL,
+                    column=name,
+                    problem="predicts the click almost alone",
+                    detail=f"AUC {alone.value:.3f} with nothing else, at most {most:g}",
+                )
+
+    @cached_property
+    def _splits(self) -> tuple[pa.Table, pa.Table]:
+        return self._read(self._folders[TRAIN]), self._read(self._folders[EVAL])
+
+    def _read(self, folder: str) -> pa.Table:
+        """Reads a split; a missing value is null."""
+        examples = TFExampleRecord(f"{folder}/*", schema=self._schema)
+        options = RecordBatchesOptions(_BATCH, num_epochs=1, shuffle=False)
+        batches = [
+            pa.table({name: _values(batch[name]) for name in batch.schema.names})
+            for batch in examples.RecordBatches(options)
+        ]
+        return pa.concat_tables(batches)
+
+    def _number(self, name: str) -> Numbered:
+        columns = [split[name] for split in self._splits]
+        if name in self._texts:
+            return _number_texts(*columns)
+        return _number_quantiles(*(column.to_numpy() for column in columns))
+
+
+def _values(column: pa.Array) -> pa.Array:
+    """Turns lists of no or one value into values; no value is null, and text a dictionary."""
+    present = pc.fill_null(pc.list_value_length(column), 0).to_numpy() > 0
+    values = column.flatten().take(pa.array(np.cumsum(present) - 1, mask=~present))
+    return values.dictionary_encode() if pa.types.is_large_binary(values.type) else values
+
+
+def _number_texts(train: pa.ChunkedArray, evaluation: pa.ChunkedArray) -> Numbered:
+    both = pa.chunked_array([*train.chunks, *evaluation.chunks]).unify_dictionaries()
+    numbers = [pc.fill_null(chunk.indices, -1).to_numpy() + 1 for chunk in both.chunks]
+    values = [value.decode() for value in both.chunk(0).dictionary.to_pylist()]
+    together = np.concatenate(numbers)
+    return Numbered(together[: len(train)], together[len(train) :], ["", *values])
+
+
+def _number_quantiles(train: Floats, evaluation: Floats) -> Numbered:
+    """Numbers the quantiles of the train split's values; NaN is a missing value."""
+    present = train[~np.isnan(train)]
+    edges = np.unique(np.quantile(present, _QUANTILES)) if len(present) else present
+
+    def number(values: Floats) -> Integers:
+        return np.where(np.isnan(values), _MISSING, np.searchsorted(edges, values) + 1)
+
+    names = [f"up to {edge:g}" for edge in edges] + ["more"]
+    return Numbered(number(train), number(evaluation), ["", *names])
+
+
+def _unseen(name: str, column: Numbered, problem: str, most: float) -> Iterator[Finding]:
+    seen = np.bincount(column.train, minlength=len(column.values)) > 0
+    seen[_MISSING] = True
+    rows = np.bincount(column.eval, minlength=len(column.values)) * ~seen
+    share = rows.sum() / len(column.eval)
+    if share > most:
+        unseen = np.argsort(-rows)[: np.count_nonzero(rows)]
+        shown = [f"{column.values[number]:.{_SHOWN_CHARACTERS}}" for number in unseen[:_SHOWN]]
+        more = ["…"] if len(unseen) > _SHOWN else []
+        detail = f"{share:.1%} of the rows, at most {most:.1%}: {', '.join(shown + more)}"
+        yield Finding(split=EVAL, column=name, problem=problem, detail=detail)
+
+
+def _click_rates(column: Numbered, labels: Integers) -> Floats:
+    """Returns the click rate in training of each value, and of all rows where it lacks a value."""
+    rows = np.bincount(column.train, minlength=len(column.values))
+    clicks = np.bincount(column.train, labels, minlength=len(column.values))
+    return np.where(rows > 0, clicks / np.maximum(rows, 1), labels.mean())
