@@ -1,8 +1,13 @@
-"""The recommender: a user's attributes in, the best ads of a catalogue out, exactly."""
+"""The recommender: a user's attributes in, the best ads of a catalogue out, exactly.
+
+The catalogue is variables beside the graph, so that another one can take its place without it.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +17,10 @@ import tensorflow as tf
 from components.features import (
     AD_IDS,
     ALLOWED_AD_IDS,
+    COLUMNS_FILE,
     MODEL_VERSION,
     PROBABILITIES,
+    RAW_SIGNATURE,
     RECOMMENDER,
     TEXTS,
     Columns,
@@ -48,15 +55,9 @@ def export_recommender(
         texts: of the same ads.
         ad_embeddings: their logit embeddings [n, D] float32.
     """
-    fingerprints, order = sort_by_fingerprint(list(ad_ids))
-    # Variables, because a graph of constants may hold 2 GiB at most.
-    table = _Catalogue(
-        ad_ids=tf.Variable(np.array(ad_ids, object)[order], trainable=False),
-        texts=tf.Variable(np.array(texts, object)[order], trainable=False),
-        fingerprints=tf.Variable(fingerprints, trainable=False),
-        embeddings=tf.Variable(ad_embeddings[order], trainable=False),
-    )
-    servable = Servable(RECOMMENDER, [*user_variables, table])
+    table = _Table(Catalogue(list(ad_ids), list(texts), ad_embeddings))
+    servable = Servable(RECOMMENDER, user_variables)
+    servable.table = table
 
     def recommend(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         user = user_embedding({name: inputs[name] for name in user_inputs})
@@ -79,21 +80,55 @@ def export_recommender(
     servable.save(folder, columns, {**nobody(user_inputs), K: 1, ALLOWED_AD_IDS: []})
 
 
-class _Catalogue(tf.Module):
-    """Ads in the order of their ids' fingerprints."""
+@dataclass(frozen=True)
+class Catalogue:
+    """n ads: their ids, each once, their texts, and their logit embeddings [n, D] float32."""
 
-    def __init__(
-        self,
-        ad_ids: tf.Variable,
-        texts: tf.Variable,
-        fingerprints: tf.Variable,
-        embeddings: tf.Variable,
-    ) -> None:
+    ad_ids: Sequence[bytes]
+    texts: Sequence[bytes]
+    embeddings: np.ndarray
+
+
+def read_catalogue(recommender: Path) -> Catalogue:
+    """Returns the ads of the recommender in the folder `recommender`."""
+    table = tf.saved_model.load(str(recommender)).table
+    return Catalogue(
+        table.ad_ids.numpy().tolist(), table.texts.numpy().tolist(), table.embeddings.numpy()
+    )
+
+
+def replace_catalogue(recommender: Path, catalogue: Catalogue, folder: Path) -> None:
+    """Writes the recommender of the folder `recommender` into `folder`, over another catalogue."""
+    loaded = tf.saved_model.load(str(recommender))
+    for name, values in _sorted(catalogue).items():
+        getattr(loaded.table, name).assign(values)
+    signature = loaded.signatures[RAW_SIGNATURE]
+    tf.saved_model.save(loaded, str(folder), signatures={RAW_SIGNATURE: signature})
+    extra = Path(COLUMNS_FILE).parent  # with the warm-up request
+    shutil.copytree(recommender / extra, folder / extra)
+
+
+def _sorted(catalogue: Catalogue) -> dict[str, np.ndarray]:
+    """Returns what _Table holds."""
+    fingerprints, order = sort_by_fingerprint(list(catalogue.ad_ids))
+    return {
+        "ad_ids": np.array(catalogue.ad_ids, object)[order],
+        "texts": np.array(catalogue.texts, object)[order],
+        "fingerprints": fingerprints,
+        "embeddings": catalogue.embeddings[order],
+    }
+
+
+class _Table(tf.Module):
+    """The ads of a catalogue in the order of their ids' fingerprints."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
         super().__init__()
-        self.ad_ids = ad_ids
-        self.texts = texts
-        self.fingerprints = fingerprints
-        self.embeddings = embeddings
+        arrays = _sorted(catalogue)
+        self.ad_ids = _resizable(arrays["ad_ids"])
+        self.texts = _resizable(arrays["texts"])
+        self.fingerprints = _resizable(arrays["fingerprints"])
+        self.embeddings = _resizable(arrays["embeddings"])
 
     def best(
         self, user: tf.Tensor, k: tf.Tensor, allowed: tf.Tensor
@@ -118,3 +153,8 @@ class _Catalogue(tf.Module):
     def _top(logits: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         best = tf.math.top_k(logits, tf.minimum(tf.maximum(k, 0), tf.size(logits)))
         return best.indices, best.values
+
+
+def _resizable(values: np.ndarray) -> tf.Variable:
+    """Returns a variable of as many rows as it is assigned."""
+    return tf.Variable(values, trainable=False, shape=[None, *values.shape[1:]])

@@ -14,9 +14,11 @@ from components.features import Columns
 from components.trainer import input_data
 from components.trainer.export import Exporter
 from components.trainer.training import train
+from components.trainer.training_data import TrainingData
 from components.trainer.transform_graph import TransformGraph
-from components.trainer.two_tower import TwoTower
 from pipeline.config import ModelSettings, TrainerSettings
+
+IMPRESSIONS = "impressions"  # The folder of the training data, beside the logs.
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -34,24 +36,27 @@ def run_fn(fn_args: FnArgs) -> None:
     transform = TransformGraph(fn_args.transform_output, columns)
     impressions, validation, ads = input_data.write_compact(
         [file for pattern in fn_args.train_files for file in sorted(tf.io.gfile.glob(pattern))],
-        run / "impressions",
+        run / IMPRESSIONS,
         transform,
         columns,
         validation_share=settings.validation_share,
         seed=settings.seed,
     )
-    ad_inputs = ads.inputs(transform)
-
-    keras.utils.set_random_seed(settings.seed)
-    model = TwoTower(
-        transform.user_width,
-        transform.ad_width,
+    data = TrainingData(
+        impressions,
+        validation,
+        ads.inputs(transform),
+        user_width=transform.user_width,
         user_ids=transform.user_ids,
         ad_ids=transform.ad_ids,
-        **ModelSettings(**config["model"]).model_dump(exclude={"user_id", "ad_id"}),
     )
+    data.save(run / IMPRESSIONS)
+
+    keras.utils.set_random_seed(settings.seed)
+    model = data.two_tower(ModelSettings(**config["model"]))
+    tensorboard = keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False)
     start = time.monotonic()
-    history = train(model, impressions, validation, ad_inputs, settings, run / "tensorboard")
+    history = train(model, data, settings, [tensorboard])
     seconds = time.monotonic() - start
     Exporter(model, transform, columns).export(Path(fn_args.serving_model_dir), ads.catalogue())
 

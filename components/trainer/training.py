@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 
-from components.trainer.input_data import Impressions, batches
+from components.trainer.input_data import batches
+from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import TwoTower
 from pipeline.config import TrainerSettings
 
@@ -19,43 +19,40 @@ _WARM_UP = 0.02  # Share of the steps in which the cosine schedule rises.
 
 def train(
     model: TwoTower,
-    impressions: Impressions,
-    validation: Impressions,
-    ads: Mapping[str, np.ndarray],
+    data: TrainingData,
     settings: TrainerSettings,
-    logs: Path,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict[str, list[float]]:
     """Fits `model` on binary cross-entropy; keeps the weights of the best epoch.
 
     Args:
         model: the towers, as initialised.
-        impressions: the rows to learn from.
-        validation: the rows whose loss ends training; none to run every epoch.
-        ads: the model's inputs for the ads, by their number.
+        data: what to learn from; every epoch is run where it has no rows for validation.
         settings: how.
-        logs: folder for TensorBoard's logs.
+        callbacks: called beside early stopping.
 
     Returns:
         `loss`, and `val_loss` where there is validation, by epoch.
     """
     model.compile(
-        optimizer=_optimizer(settings, impressions.rows),
+        optimizer=_optimizer(settings, data.impressions.rows),
         loss=keras.losses.BinaryCrossentropy(
             from_logits=True, label_smoothing=settings.label_smoothing
         ),
         steps_per_execution=_STEPS_PER_CALL,
     )
-    watched = batches(validation, ads, _VALIDATION_BATCH) if validation.rows else None
+    validation = data.validation
+    watched = batches(validation, data.ads, _VALIDATION_BATCH) if validation.rows else None
     early_stopping = keras.callbacks.EarlyStopping(
         monitor="val_loss" if watched else "loss",
         patience=settings.patience,
         restore_best_weights=True,
     )
     history = model.fit(
-        batches(impressions, ads, settings.batch_size, shuffle_seed=settings.seed),
+        batches(data.impressions, data.ads, settings.batch_size, shuffle_seed=settings.seed),
         validation_data=watched,
         epochs=settings.epochs,
-        callbacks=[early_stopping, keras.callbacks.TensorBoard(str(logs), write_graph=False)],
+        callbacks=[early_stopping, *callbacks],
         verbose=0,
         shuffle=False,  # The data comes shuffled.
     )

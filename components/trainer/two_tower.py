@@ -191,13 +191,15 @@ class TwoTower(keras.Model):
             }
         )
 
-    def call(self, inputs: dict[str, Any]) -> Any:
+    # Keras tells a model that it trains, and so its layers, only where it takes `training`.
+    def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Returns the logits [B] of a click.
 
         Args:
             inputs: USER: positions of the ones [B, A] int; USER_ID: [B] int; ADS: vectors of n
                 distinct ads [n, H]; AD_ID: [n] int; AD_OF: which of them each impression shows [B]
                 int. Ids may be absent where the model does not use them.
+            training: whether to drop units and ids.
         """
         users, user_bias = self.user_tower(inputs[USER], inputs.get(USER_ID))
         ads, ad_bias = self.item_tower(inputs[ADS], inputs.get(AD_ID))

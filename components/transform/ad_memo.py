@@ -6,8 +6,11 @@ table; it looks known texts up exactly and runs BERT only for texts it has never
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 
 import apache_beam as beam
 import numpy as np
@@ -19,6 +22,8 @@ from components.transform import text_encoder
 from components.transform.counting import CountDistinct, most_frequent
 from components.transform.lookup import find, sort_by_fingerprint
 from components.transform.text_encoder import Encoder
+
+_LOGGER = logging.getLogger(__name__)
 
 # Texts of like length share a batch, so that little of BERT's work goes into padding.
 _BATCH = 128
@@ -36,9 +41,7 @@ def embed(texts: tf.Tensor, encoder_folder: str, *, memo: bool, max_ads: int) ->
         memo: embed each distinct text of the dataset once and remember it.
         max_ads: most texts that are remembered, most frequent first.
     """
-    encoder = tft.make_and_track_object(
-        lambda: text_encoder.load(encoder_folder), name="text_encoder"
-    )
+    encoder = tft.make_and_track_object(lambda: _load(encoder_folder), name="text_encoder")
     if not memo:
         return embed_distinct(texts, encoder)
     known_texts, fingerprints, embeddings = tft.experimental.ptransform_analyzer(
@@ -50,6 +53,12 @@ def embed(texts: tf.Tensor, encoder_folder: str, *, memo: bool, max_ads: int) ->
     )
     row = find(texts, known_texts, fingerprints)
     return recall(texts, row, embeddings, encoder)
+
+
+@lru_cache(maxsize=1)
+def _load(encoder_folder: str) -> Encoder:
+    """Loads the encoder once a process; Transform traces `preprocessing_fn` ten times over."""
+    return text_encoder.load(encoder_folder)
 
 
 def recall(texts: tf.Tensor, row: tf.Tensor, embeddings: tf.Tensor, encoder: Encoder) -> tf.Tensor:
@@ -107,11 +116,14 @@ class _Embed(beam.DoFn):
         self._texts = beam.metrics.Metrics.counter("twotower", "texts_embedded")
 
     def setup(self) -> None:
-        self._encoder = text_encoder.load(self._encoder_folder)
+        self._encoder = _load(self._encoder_folder)
 
     def process(self, texts: list[bytes]) -> Iterator[tuple[list[bytes], np.ndarray]]:
+        start = time.perf_counter()
+        embeddings = self._encoder(tf.constant(texts)).numpy()
         self._texts.inc(len(texts))
-        yield texts, self._encoder(tf.constant(texts)).numpy()
+        _LOGGER.info("BERT embedded %d texts in %.3f s", len(texts), time.perf_counter() - start)
+        yield texts, embeddings
 
 
 def _table(batches: list[tuple[list[bytes], np.ndarray]]) -> tuple[np.ndarray, ...]:

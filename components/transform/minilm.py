@@ -71,8 +71,9 @@ class MiniLM(tf.Module):
     def tokenize(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns token ids [B, T] int32, T the longest text's, and lengths [B] int32.
 
-        The ids are those of the model's own tokenizer, with one difference: a special token spelled
-        out in a text, such as "[SEP]", is plain text here.
+        The ids are those of the model's own tokenizer, with two exceptions: a special token spelled
+        out in a text, such as "[SEP]", is plain text here; and 837 of all 1.1 million code points,
+        nearly all newer than that tokenizer's tables, are told apart as Unicode does now.
         """
         pieces = self._wordpiece.tokenize(_normalize(texts))
         room = self._max_tokens - 2

@@ -1,0 +1,72 @@
+"""All that the towers train on, without raw data and transform graph.
+
+It stays beside a run's logs, so that `twotower tune` starts from it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from components.trainer.input_data import Impressions
+from components.trainer.two_tower import ADS, TwoTower
+from pipeline.config import ModelSettings
+
+_ADS_FILE = "ads.npz"
+_FACTS_FILE = "facts.json"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Compact impressions, their ads, and how many of everything there are.
+
+    Attributes:
+        impressions: the rows to learn from.
+        validation: the rows whose loss ends training; there may be none.
+        ads: the model's inputs for the ads, by their number.
+        user_width: columns of the one-hot user vector.
+        user_ids: how many user ids there are, the unseen one among them; 0 where none are used.
+        ad_ids: the same of ads.
+    """
+
+    impressions: Impressions
+    validation: Impressions
+    ads: Mapping[str, np.ndarray]
+    user_width: int
+    user_ids: int
+    ad_ids: int
+
+    def two_tower(self, settings: ModelSettings) -> TwoTower:
+        """Returns untrained towers that fit the data."""
+        return TwoTower(
+            self.user_width,
+            self.ads[ADS].shape[1],
+            user_ids=self.user_ids,
+            ad_ids=self.ad_ids,
+            **settings.model_dump(exclude={"user_id", "ad_id"}),
+        )
+
+    def save(self, folder: Path) -> None:
+        """Writes what is not in the folder of the impressions yet."""
+        np.savez(folder / _ADS_FILE, **self.ads)
+        facts = asdict(self) | {"ads": None}
+        for part in ("impressions", "validation"):
+            facts[part]["file"] = facts[part]["file"].name
+        (folder / _FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
+
+    @staticmethod
+    def load(folder: Path) -> TrainingData:
+        """Reads what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is none in the folder.
+        """
+        facts = json.loads((folder / _FACTS_FILE).read_text(encoding="utf-8"))
+        for part in ("impressions", "validation"):
+            facts[part] = Impressions(**facts[part] | {"file": folder / facts[part]["file"]})
+        with np.load(folder / _ADS_FILE) as ads:
+            return TrainingData(**facts | {"ads": dict(ads)})
