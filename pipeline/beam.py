@@ -34,16 +34,14 @@ def _portable(config: PipelineConfig) -> list[str]:
     """Flink and Spark differ in the job server that listens at the endpoint."""
     beam = config.beam
     require(config, f"beam.runner={beam.runner}", "beam.job_endpoint", "deploy.image")
-    if beam.worker_pool is None:
-        environment = ["--environment_type=DOCKER"]
-    else:
-        environment = ["--environment_type=EXTERNAL", f"--environment_config={beam.worker_pool}"]
+    environment = "DOCKER" if beam.worker_pool is None else "EXTERNAL"
     temporary = [f"--temp_location={beam.temp_location}"] if beam.temp_location else []
     return [
         "--runner=PortableRunner",
         f"--job_endpoint={beam.job_endpoint}",
         f"--parallelism={beam.workers}",
-        *environment,
+        f"--environment_type={environment}",
+        f"--environment_config={beam.worker_pool or config.deploy.image}",
         *temporary,
     ]
 

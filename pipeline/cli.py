@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -33,6 +34,14 @@ app.add_typer(schema, name="schema")
 ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file of settings.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
+]
+Target = Annotated[
+    Literal["kubeflow", "vertex"], typer.Option(help="Which of the two the file is for.")
+]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its id.")]
+RunsOf = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings of the pipeline whose runs are meant; else ./runs."),
 ]
 Models = Annotated[Path, typer.Option("--models", help="The serving root that a run pushed to.")]
 
@@ -88,6 +97,63 @@ def predict(
     print(message)
 
 
+@app.command()
+def score(
+    models: Models,
+    users: Annotated[str, typer.Option(help="CSV with users' attributes: a file or a folder.")],
+    ads: Annotated[Path, typer.Option(help="CSV with message_id and text of every ad.")],
+    out: Annotated[str, typer.Option(help="Empty folder for the Parquet files.")],
+    best: Annotated[
+        int | None, typer.Option(min=1, help="Keep so many ads a user; else a column an ad.")
+    ] = None,
+    runner: Annotated[
+        str | None, typer.Option(help="Beam runner to score on, instead of this process.")
+    ] = None,
+    beam: Annotated[
+        list[str], typer.Option(metavar="--KEY=VALUE", help="Option of that runner; repeatable.")
+    ] = [],  # noqa: B006
+) -> None:
+    """Score every ad for every user, or find the best ads of each."""
+    start = time.monotonic()
+    with _quiet():
+        if runner is None:
+            from serving.scoring import score as score_here
+
+            scored = score_here(models, Path(users), ads, Path(out), best)
+        else:
+            from serving.scoring_beam import score_on_beam
+
+            arguments = [f"--runner={runner}", *beam]
+            scored = score_on_beam(models, users, ads, out, best, arguments=arguments)
+    print(
+        f"{scored.users:,} users x {scored.ads:,} ads by version {scored.version} in "
+        f"{time.monotonic() - start:.1f} s: {out}"
+    )
+
+
+@app.command()
+def index(
+    models: Models,
+    catalog: Annotated[Path, typer.Option(help="CSV with message_id and text of every ad.")],
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Newest versions that stay; else as a run would.")
+    ] = None,
+) -> None:
+    """Give the recommender another catalogue, without training: pushes a new version."""
+    with _quiet():
+        from pipeline.config import PusherSettings
+        from serving.ad_index import index as index_catalogue
+
+        done = index_catalogue(models, catalog, keep or PusherSettings().keep_versions)
+    if done.pushed:
+        print(
+            f"Version {done.version} recommends {done.ads:,} ads: {done.embedded:,} new ones "
+            f"were embedded, {done.gone:,} are gone"
+        )
+    else:
+        print(f"Version {done.version} recommends these {done.ads:,} ads already")
+
+
 @app.command(
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
@@ -97,6 +163,47 @@ def serve(context: typer.Context) -> None:
     from serving.server.__main__ import main as serve_models
 
     raise typer.Exit(serve_models(context.args))
+
+
+@app.command("runs")
+def list_runs(config: RunsOf = None, overrides: Overrides = []) -> None:  # noqa: B006
+    """List runs, with how they ended and their model's AUC."""
+    from pipeline import runs
+
+    folder = _folder_of_runs(config, overrides)
+    records = runs.find_runs(folder)
+    if not records:
+        raise InputError(f"{folder}: no runs; --config says whose runs are meant")
+    Console().print(runs.list_runs(records))
+
+
+@app.command()
+def report(
+    run: Run,
+    config: RunsOf = None,
+    anew: Annotated[bool, typer.Option("--rebuild", help="Write it anew.")] = False,
+    browse: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Print where the report of a run is; write it if there is none."""
+    import webbrowser
+
+    from pipeline import runs
+
+    file = runs.ensure_report(runs.open_run(run, _folder_of_runs(config, overrides)), anew=anew)
+    print(file)
+    if browse:
+        webbrowser.open(file.resolve().as_uri())
+
+
+@app.command()
+def compare(first: Run, second: Run, config: RunsOf = None, overrides: Overrides = []) -> None:  # noqa: B006
+    """Put two runs side by side."""
+    from pipeline import runs
+
+    folder = _folder_of_runs(config, overrides)
+    records = [runs.open_run(run, folder) for run in (first, second)]
+    Console(highlight=False).print(runs.compare_runs(*records))
 
 
 @app.command("config")
@@ -110,6 +217,62 @@ def show_config(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa:
     for key, value, meaning in describe(load_config(config, overrides)):
         table.add_row(key, str(value), meaning)
     Console().print(table)
+
+
+@app.command("compile")
+def compile_(
+    target: Target,
+    config: ConfigFile,
+    out: Annotated[Path, typer.Option(help="File for the specification: .yaml or .json.")],
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Compile the pipeline into a specification that Kubeflow or Vertex runs."""
+    from pipeline.config import load_config
+
+    settings = load_config(config, overrides)
+    with _quiet():
+        from pipeline.compile import write_specification
+
+        write_specification(settings, target, out)
+    print(f"{out}: the pipeline {settings.name} for {target}")
+
+
+@app.command()
+def submit(
+    target: Target,
+    config: ConfigFile,
+    schedule: Annotated[
+        str | None, typer.Option(help='When to run again and again, as cron in UTC: "0 3 * * *".')
+    ] = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Start the pipeline on Kubeflow or Vertex, now or on a schedule."""
+    from pipeline.config import load_config
+
+    settings = load_config(config, overrides)
+    if schedule is not None and len(schedule.split()) != 5:
+        raise InputError(
+            f"--schedule {schedule!r}: expected minute, hour, day, month and weekday, "
+            'as in "0 3 * * *"'
+        )
+    with _quiet():
+        from pipeline.submit import submit as submit_to
+
+        where = submit_to(settings, target, schedule)
+    print(f"{settings.name} {'runs' if schedule is None else 'is scheduled'} on {target}: {where}")
+
+
+@app.command()
+def encoder(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
+    """Compile the text encoder of the settings, as a run does first and an image build does."""
+    from pipeline.config import load_config
+
+    settings = load_config(config, overrides)
+    with _quiet():
+        from pipeline.prepare import compile_encoder
+
+        folder = compile_encoder(settings)
+    print(folder)
 
 
 @sample.command()
@@ -147,19 +310,56 @@ def movielens(out: Annotated[Path, typer.Argument(help="Folder for the CSV.")]) 
 def infer(
     csv: Annotated[Path, typer.Argument(help="CSV file or folder.")],
     out: Annotated[Path | None, typer.Option(help="File for the draft; else printed.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings with the names of the columns.")
+    ] = None,
 ) -> None:
     """Draft a schema from data, for a person to curate."""
     with _quiet():
         from components.features import Columns
         from components.schema_gate.infer import infer_schema
+        from pipeline.config import load_config
 
-        draft = infer_schema(csv, Columns())
+        draft = infer_schema(csv, load_config(config).data.columns if config else Columns())
     if out is None:
         print(draft)
     else:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(draft, encoding="utf-8")
         print(f"{out}: a draft; read it, and correct what the data happens to show")
+
+
+@schema.command()
+def accept(
+    config: ConfigFile,
+    run: Annotated[
+        str | None, typer.Option(help="A run's id; else the newest that its data stopped.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Take what the data of a stopped run showed into the schema, after review."""
+    from pipeline.config import load_config
+
+    settings = load_config(config, overrides)
+    with _quiet():
+        from pipeline.schema_review import propose
+
+        proposal = propose(settings, run)
+    diff = proposal.diff()
+    if not diff:
+        print(f"{proposal.file}: allows all that the data of run {proposal.run_id} shows")
+        return
+    print(diff)
+    if yes or typer.confirm(f"Write this to {proposal.file}?"):
+        proposal.write()
+        print(f"{proposal.file}: written; the next run reads it")
+
+
+def _folder_of_runs(config: Path | None, overrides: list[str]) -> Path:
+    from pipeline.config import load_config
+
+    return Path("runs") if config is None else load_config(config, overrides).folder
 
 
 def _quiet() -> AbstractContextManager[None]:

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from components.errors import InputError
 from components.features import Columns
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Units = Annotated[int, Field(ge=1)]
+# YAML reads a bare off as false.
+Check = Annotated[Literal["off", "warn", "stop"], BeforeValidator(lambda value: value or "off")]
 
 
 class Settings(BaseModel):
@@ -37,6 +39,37 @@ class DataSettings(Settings):
     )
     bad_rows: Literal["refuse", "quarantine"] = Field(
         "refuse", description="Refuse input with bad rows, or set them aside in a file."
+    )
+
+
+class DataCheckSettings(Settings):
+    """What is looked for in data that fits the schema: off, a warning, or a stop."""
+
+    drift: Check = Field(
+        "warn", description="Attributes distributed otherwise than for the model in service."
+    )
+    skew: Check = Field("warn", description="Attributes distributed otherwise in eval than train.")
+    max_distance: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.1,
+        description="Most L-infinity norm between texts, Jensen-Shannon divergence between "
+        "numbers; a comparator in the schema comes first.",
+    )
+    click_rate: Check = Field(
+        "warn",
+        description="Another click rate in eval than train, or than for the model in service.",
+    )
+    max_click_rate_change: Annotated[float, Field(ge=0)] = Field(
+        0.3, description="Most change, as a share of the click rate; more than chance explains."
+    )
+    unseen_values: Check = Field("warn", description="Values of text attributes in eval only.")
+    max_unseen_values: Share = Field(0.05, description="Most rows with one, by attribute.")
+    cold_ads: Check = Field("warn", description="Texts in eval only.")
+    max_cold_ads: Share = Field(0.5, description="Most rows with one.")
+    leaks: Check = Field(
+        "warn", description="An attribute or ad id that predicts the click almost alone."
+    )
+    max_auc_alone: Annotated[float, Field(ge=0.5, le=1)] = Field(
+        0.95, description="Most AUC that one of them may have alone."
     )
 
 
@@ -173,6 +206,27 @@ class EvaluatorSettings(Settings):
     )
 
 
+class ValidatorSettings(Settings):
+    """The server that the exports must run on before they are pushed."""
+
+    rows: Annotated[int, Field(ge=2)] = Field(
+        64, description="Rows of the eval split that are sent to it."
+    )
+    max_latency_ms: Annotated[float, Field(gt=0)] = Field(
+        250.0, description="Most milliseconds for one row, the median of several requests."
+    )
+    max_megabytes: Annotated[float, Field(gt=0)] = Field(
+        2000.0, description="Most megabytes of one model on disk."
+    )
+    start_seconds: Annotated[float, Field(gt=0)] = Field(
+        120.0, description="How long it may take until every model answers."
+    )
+    image: str | None = Field(
+        None,
+        description="TF Serving image to serve with, in Docker; the local server if none.",
+    )
+
+
 class PusherSettings(Settings):
     """Where blessed models go."""
 
@@ -212,10 +266,6 @@ class ResourceSettings(Settings):
 
     cpu: Annotated[float, Field(gt=0)] | None = Field(None, description="Cores.")
     memory_gb: Annotated[float, Field(gt=0)] | None = Field(None, description="Memory in GB.")
-    accelerator: str | None = Field(
-        None, description="NVIDIA_TESLA_T4 and the like on Vertex, nvidia.com/gpu on Kubeflow."
-    )
-    accelerators: Annotated[int, Field(ge=1)] = Field(1, description="How many of them.")
 
 
 class KubeflowSettings(Settings):
@@ -223,6 +273,9 @@ class KubeflowSettings(Settings):
 
     host: str | None = Field(None, description="URL of the Kubeflow Pipelines API.")
     namespace: str = Field("kubeflow", description="Kubernetes namespace of the runs.")
+    token_file: Path | None = Field(
+        None, description="File with a token for the API; none where it asks for none."
+    )
     experiment: str = Field("twotower", description="Kubeflow's name for a group of runs.")
     volumes: dict[str, str] = Field(
         {}, description="Volume claims that every container mounts: their names and where."
@@ -269,11 +322,13 @@ class PipelineConfig(Settings):
         True, description="Reuse a node's output when nothing it depends on changed."
     )
     data: DataSettings
+    data_checks: DataCheckSettings = DataCheckSettings()
     text_encoder: TextEncoderSettings = TextEncoderSettings()
     transform: TransformSettings = TransformSettings()
     model: ModelSettings = ModelSettings()
     trainer: TrainerSettings = TrainerSettings()
     evaluator: EvaluatorSettings = EvaluatorSettings()
+    validator: ValidatorSettings = ValidatorSettings()
     pusher: PusherSettings = PusherSettings()
     beam: BeamSettings = BeamSettings()
     deploy: DeploySettings = DeploySettings()

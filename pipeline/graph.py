@@ -8,7 +8,6 @@ from tfx.components import (
     ExampleValidator,
     StatisticsGen,
     Trainer,
-    Transform,
 )
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_node import BaseNode
@@ -22,6 +21,8 @@ from components.features import TRAIN
 from components.pusher.component import click_pusher
 from components.schema_gate.component import SchemaGate
 from components.transform import preprocessing
+from components.transform.component import BlockTransform
+from components.validator.component import ModelValidator
 from pipeline.config import PipelineConfig
 from pipeline.prepare import Prepared
 
@@ -41,13 +42,17 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]
     ).with_id("example_validator")
     gate = SchemaGate(
-        anomalies=validator.outputs["anomalies"],
+        examples=examples,
         statistics=statistics.outputs["statistics"],
+        anomalies=validator.outputs["anomalies"],
         schema=schema.outputs["schema"],
         columns=config.data.columns.model_dump_json(),
+        checks=config.data_checks.model_dump_json(),
+        serving_root=str(config.pusher.serving_root),
+        ticket=prepared.push_ticket,
     ).with_id("schema_gate")
 
-    transform = Transform(
+    transform = BlockTransform(
         examples=examples,
         schema=schema.outputs["schema"],
         preprocessing_fn=_path_of(preprocessing.preprocessing_fn),
@@ -87,12 +92,22 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
         min_auc=config.evaluator.min_auc,
         columns=config.data.columns.model_dump_json(),
         serving_root=str(config.pusher.serving_root),
+        ticket=prepared.push_ticket,
     ).with_id("evaluator")
+
+    model_validator = ModelValidator(
+        examples=examples,
+        model=trainer.outputs["model"],
+        settings=config.validator.model_dump_json(),
+        columns=config.data.columns.model_dump_json(),
+    ).with_id("validator")
+    model_validator.add_upstream_node(evaluator)
 
     pusher = click_pusher(
         model=trainer.outputs["model"],
         blessing=evaluator.outputs["blessing"],
-        infra_blessing=None,
+        infra_blessing=model_validator.outputs["blessing"],
+        statistics=statistics.outputs["statistics"],
         serving_root=config.pusher.serving_root,
         keep_versions=config.pusher.keep_versions,
         ticket=prepared.push_ticket,
@@ -106,6 +121,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
         transform,
         trainer,
         evaluator,
+        model_validator,
         pusher,
     ]
 

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from components.evaluator.verdict import VERDICT_FILE, read_verdict
 from components.features import EVAL
+from components.schema_gate.findings import read_notes
 from pipeline.run_record import RunRecord
 
 _HEADLINES = {
@@ -27,7 +28,7 @@ def show(record: RunRecord, console: Console) -> None:
         f"{data['rows']:,} impressions, {data['clicks']:,} clicks, {data['ads']:,} ads"
         + (f", {data['bad_rows']:,} bad rows set aside" if data["bad_rows"] else "")
     )
-    for warning in data["warnings"]:
+    for warning in [*data["warnings"], *_notes(record)]:
         console.print(f"Warning: {warning}", markup=False)
     for line in _verdict(record):
         console.print(line, markup=False)
@@ -41,6 +42,11 @@ def show(record: RunRecord, console: Console) -> None:
             markup=False,
         )
     console.print(f"Record and log: {record.folder}")
+
+
+def _notes(record: RunRecord) -> list[str]:
+    notes = record.output("schema_gate", "notes")
+    return [] if notes is None else [str(finding) for finding in read_notes(notes)]
 
 
 def _verdict(record: RunRecord) -> list[str]:

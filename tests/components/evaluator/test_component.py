@@ -55,6 +55,7 @@ def run(made, tmp_path):
             min_auc=EvaluatorSettings(**settings).min_auc,
             columns=Columns().model_dump_json(),
             serving_root=str(serving_root),
+            ticket="none",
         ).with_id("evaluator")
         outputs = {
             "evaluation": [artifact(ModelEvaluation, tmp_path / "evaluation")],
@@ -157,6 +158,7 @@ def test_it_runs_in_the_container_entry_point_of_kubeflow(made, tmp_path):
                 "min_auc": EvaluatorSettings().min_auc,
                 "columns": Columns().model_dump_json(),
                 "serving_root": str(tmp_path / "serving"),
+                "ticket": "none",
             },
         },
         "outputs": {

@@ -1,0 +1,102 @@
+"""What every benchmark needs of the machine: a folder, a process with its memory, its own name."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+FOLDER = Path("build/benchmarks")
+
+_SAMPLING = 0.1  # Seconds between two looks at a process's memory.
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a process took.
+
+    Attributes:
+        seconds: from its start to its end.
+        peak_bytes: most memory that it and its children were seen to hold at one time.
+    """
+
+    seconds: float
+    peak_bytes: int
+
+    @property
+    def peak_gib(self) -> float:
+        """The peak memory in GiB."""
+        return self.peak_bytes / _GIB
+
+
+def fresh_folder(name: str) -> Path:
+    """Returns the absolute path of an empty folder for the benchmark `name`."""
+    folder = (FOLDER / name).absolute()
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def measure(command: Sequence[str], log: Path) -> Usage:
+    """Runs a command to its end and measures it; what it prints goes to `log`.
+
+    Raises:
+        SystemExit: it failed; the end of its log is in the message.
+    """
+    start = time.perf_counter()
+    peak = 0
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        while process.poll() is None:
+            peak = max(peak, _memory(process.pid))
+            time.sleep(_SAMPLING)
+    if process.returncode:
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+        raise SystemExit(f"{' '.join(command)} failed:\n{end}\nThe log: {log}")
+    return Usage(time.perf_counter() - start, peak)
+
+
+def _memory(process: int) -> int:
+    """Returns the bytes that a process and its children hold now; 0 if it has ended."""
+    folder = Path(f"/proc/{process}")
+    try:
+        pages = int((folder / "statm").read_text().split()[1])
+        children = [file.read_text().split() for file in folder.glob("task/*/children")]
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE") + sum(_memory(int(pid)) for pid in chain(*children))
+
+
+def program(name: str) -> str:
+    """Returns the path of a command that is installed beside this Python."""
+    return str(Path(sys.executable).with_name(name))
+
+
+def bytes_in(folder: Path) -> int:
+    """Returns the size of a file, or of all files under a folder."""
+    files = [folder] if folder.is_file() else folder.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def describe() -> str:
+    """Names this machine: processor, cores, memory, system."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GIB
+    return (
+        f"{_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} "
+        f"{platform.machine()}, Python {platform.python_version()}"
+    )
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()

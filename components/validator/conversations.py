@@ -1,0 +1,94 @@
+"""Real rows as the requests of a signature, and what the model itself answers to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  registers the tokenizer's ops
+
+from components.errors import InputError
+from components.features import ALLOWED_AD_IDS, EXAMPLES, Columns, K
+
+Tensors = dict[str, np.ndarray]
+
+_BEST = 5  # Ads that a recommender is asked for.
+_USERS = 3  # How many users ask for them.
+_UNSEEN = b"An ad that nobody has seen, after %d that somebody has."
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Requests of one signature with the answers to expect.
+
+    Attributes:
+        requests: inputs by name; the first request is of one row.
+        answers: outputs by name, of each request.
+    """
+
+    requests: list[Tensors]
+    answers: list[Tensors]
+
+
+def read_rows(split: str, count: int, columns: Columns) -> list[tf.train.Example]:
+    """Reads the first rows of a split; the last of them gets a new text, so that BERT runs.
+
+    Raises:
+        InputError: the split has no rows.
+    """
+    files = sorted(tf.io.gfile.glob(f"{split}/*.gz"))
+    records = tf.data.TFRecordDataset(files, "GZIP").take(count).as_numpy_iterator()
+    rows = [tf.train.Example.FromString(record) for record in records]
+    if not rows:
+        raise InputError(f"{split}: no rows; the models are validated with real ones")
+    rows[-1].features.feature[columns.text].bytes_list.value[:] = [_UNSEEN % (len(rows) - 1)]
+    return rows
+
+
+def conversations(folder: Path, rows: Sequence[tf.train.Example]) -> dict[str, Conversation]:
+    """Asks a model, in this process; returns a conversation for each of its signatures."""
+    model = tf.saved_model.load(str(folder))
+    return {name: _converse(function, rows) for name, function in model.signatures.items()}
+
+
+def _column(rows: Sequence[tf.train.Example], name: str, dtype: tf.DType) -> np.ndarray:
+    """Returns a column [N] of the rows as a request has it: missing is "" or NaN."""
+    values = [_value(row.features.feature[name]) for row in rows]
+    if dtype == tf.string:
+        return np.array([b"" if value is None else value for value in values], object)
+    return np.array([np.nan if value is None else value for value in values], np.float32)
+
+
+def _converse(function: Any, rows: Sequence[tf.train.Example]) -> Conversation:
+    _, specs = function.structured_input_signature
+    if K in specs:
+        groups = [rows[number : number + 1] for number in range(min(_USERS, len(rows)))]
+    else:
+        groups = [rows[:1], rows]
+    requests = [{key: _input(group, key, spec) for key, spec in specs.items()} for group in groups]
+    return Conversation(requests, [_ask(function, specs, request) for request in requests])
+
+
+def _ask(function: Any, specs: Mapping[str, tf.TensorSpec], request: Tensors) -> Tensors:
+    inputs = {name: tf.constant(values, specs[name].dtype) for name, values in request.items()}
+    return {name: output.numpy() for name, output in function(**inputs).items()}
+
+
+def _input(rows: Sequence[tf.train.Example], name: str, spec: tf.TensorSpec) -> np.ndarray:
+    if name == EXAMPLES:
+        return np.array([row.SerializeToString() for row in rows], object)
+    if name == K:
+        return np.array(_BEST, np.int32)
+    if name == ALLOWED_AD_IDS:
+        return np.array([], object)
+    return _column(rows, name, spec.dtype)
+
+
+def _value(feature: tf.train.Feature) -> bytes | float | None:
+    kind = feature.WhichOneof("kind")
+    values = getattr(feature, kind).value if kind else []
+    return values[0] if values else None

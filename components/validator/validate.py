@@ -1,0 +1,185 @@
+"""Looks at exports the way TF Serving and its clients do. Knows nothing of TFX."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import grpc
+import numpy as np
+import tensorflow as tf
+
+from components.features import (
+    AD_IDS,
+    CLICK_MODEL,
+    ITEM_TOWER,
+    LOGIT_EMBEDDING,
+    MODELS,
+    PROBABILITIES,
+    PROBABILITY,
+    RAW_SIGNATURE,
+    RECOMMENDER,
+    TEXTS,
+    USER_TOWER,
+    Columns,
+)
+from components.trainer.serving_ops import unsupported_ops
+from components.validator.conversations import Conversation, Tensors, conversations
+from components.validator.model_server import ModelServer, serve
+from components.validator.validation import Check, Validation
+from pipeline.config import ValidatorSettings
+
+_TOLERANCE = 1e-5  # Of a probability, or of a number in an embedding.
+_TIMED = 20  # Requests of one row, for the latency of a signature.
+
+_Talks = Mapping[str, Mapping[str, Conversation]]
+
+
+def validate(
+    models: Path,
+    rows: Sequence[tf.train.Example],
+    columns: Columns,
+    settings: ValidatorSettings,
+    log: Path,
+) -> Validation:
+    """Serves exports and compares the answers to real rows with what the models compute directly.
+
+    Args:
+        models: folder with a SavedModel by model name.
+        rows: raw rows.
+        columns: what their columns are for.
+        settings: what is required.
+        log: file for what the server writes.
+
+    Raises:
+        InputError: the server that the settings name is not there.
+    """
+    begin = time.monotonic()
+    with serve(models, settings.image, log) as server:
+        talks, broken = _directly(models, rows)
+        checks = [check for model in MODELS for check in _of_files(models / model, settings)]
+        broken |= server.wait(settings.start_seconds)
+        seconds = time.monotonic() - begin
+        checks += [
+            _check(model, "loading", "it loads", why, False) for model, why in broken.items()
+        ]
+        for model, talk in talks.items():
+            if model not in broken:
+                checks += _of_answers(server, model, talk, settings)
+        if all(check.passed for check in checks):
+            checks += [_of_towers(talks), _of_recommender(server, talks, columns)]
+    return Validation(
+        server=settings.image or "local server",
+        rows=len(rows),
+        seconds=seconds,
+        checks=tuple(checks),
+    )
+
+
+def _directly(models: Path, rows: Sequence[tf.train.Example]) -> tuple[_Talks, dict[str, str]]:
+    """Returns what the models say to the rows in this process, and why some say nothing."""
+    talks: dict[str, dict[str, Conversation]] = {}
+    broken: dict[str, str] = {}
+    for model in MODELS:
+        try:
+            talks[model] = conversations(models / model, rows)
+        except Exception as error:  # an export can be broken in any way
+            broken[model] = f"{type(error).__name__}: {error}"
+    return talks, broken
+
+
+def _of_files(folder: Path, settings: ValidatorSettings) -> Iterator[Check]:
+    if not (folder / "saved_model.pb").is_file():
+        return  # nor does it load, which is said
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
+    most = settings.max_megabytes
+    yield _check(folder.name, "size", f"at most {most:g} MB", f"{size:.1f} MB", size <= most)
+    missing = unsupported_ops(folder)
+    found = ", ".join(missing) or "none"
+    yield _check(folder.name, "ops that stock TF Serving lacks", "none", found, not missing)
+
+
+def _of_answers(
+    server: ModelServer,
+    model: str,
+    talk: Mapping[str, Conversation],
+    settings: ValidatorSettings,
+) -> Iterator[Check]:
+    for signature, conversation in talk.items():
+        what = f"{signature}, difference from direct scores"
+        required = f"at most {_TOLERANCE:g}"
+        try:
+            answers = [server.ask(model, signature, each) for each in conversation.requests]
+        except grpc.RpcError as error:
+            yield _check(model, what, required, f"{error.code().name}: {error.details()}", False)
+            continue
+        pairs = zip(answers, conversation.answers, strict=True)
+        difference = max(_difference(actual, expected) for actual, expected in pairs)
+        yield _check(model, what, required, f"{difference:.1e}", difference <= _TOLERANCE)
+        most = settings.max_latency_ms
+        took = _latency_ms(server, model, signature, conversation.requests[0])
+        what = f"{signature}, median latency of one row"
+        yield _check(model, what, f"at most {most:g} ms", f"{took:.1f} ms", took <= most)
+
+
+def _latency_ms(server: ModelServer, model: str, signature: str, request: Tensors) -> float:
+    seconds = []
+    for _ in range(_TIMED):
+        begin = time.perf_counter()
+        server.ask(model, signature, request)
+        seconds.append(time.perf_counter() - begin)
+    return float(np.median(seconds)) * 1e3
+
+
+def _of_towers(talks: _Talks) -> Check:
+    """The inner product of the towers' logit embeddings is the click model's logit."""
+    users, ads, clicks = (
+        talks[model][RAW_SIGNATURE].answers[-1] for model in (USER_TOWER, ITEM_TOWER, CLICK_MODEL)
+    )
+    logits = np.sum(users[LOGIT_EMBEDDING] * ads[LOGIT_EMBEDDING], axis=1)
+    return _agreement(CLICK_MODEL, "the towers", clicks[PROBABILITY], 1 / (1 + np.exp(-logits)))
+
+
+def _of_recommender(server: ModelServer, talks: _Talks, columns: Columns) -> Check:
+    """The click model gives the ads that the recommender returns the same probabilities."""
+    served, expected = [], []
+    wanted = talks[CLICK_MODEL][RAW_SIGNATURE].requests[0]
+    talk = talks[RECOMMENDER][RAW_SIGNATURE]
+    for request, best in zip(talk.requests, talk.answers, strict=True):
+        ads = {columns.text: best[TEXTS], columns.ad_id: best[AD_IDS]}
+        inputs = {
+            name: ads[name] if name in ads else np.repeat(request[name], len(best[TEXTS]))
+            for name in wanted
+        }
+        expected.append(server.ask(CLICK_MODEL, RAW_SIGNATURE, inputs)[PROBABILITY])
+        served.append(best[PROBABILITIES])
+    return _agreement(
+        RECOMMENDER, "the click model", np.concatenate(served), np.concatenate(expected)
+    )
+
+
+def _agreement(model: str, other: str, one: np.ndarray, two: np.ndarray) -> Check:
+    difference = _difference({PROBABILITY: one}, {PROBABILITY: two})
+    what, required = f"difference from {other}", f"at most {_TOLERANCE:g}"
+    return _check(model, what, required, f"{difference:.1e}", difference <= _TOLERANCE)
+
+
+def _difference(actual: Tensors, expected: Tensors) -> float:
+    """Returns the greatest difference of two numbers; infinity where more is not the same."""
+    if actual.keys() != expected.keys():
+        return np.inf
+    return max(_distance(actual[name], expected[name]) for name in expected)
+
+
+def _distance(actual: np.ndarray, expected: np.ndarray) -> float:
+    if actual.shape != expected.shape or actual.dtype != expected.dtype:
+        return np.inf
+    if actual.dtype == object:
+        return 0.0 if np.array_equal(actual, expected) else np.inf
+    distance = float(np.max(np.abs(actual - expected), initial=0.0))
+    return distance if np.isfinite(distance) else np.inf
+
+
+def _check(model: str, what: str, required: str, measured: str, passed: bool) -> Check:
+    return Check(model=model, what=what, required=required, measured=measured, passed=passed)

@@ -1,0 +1,157 @@
+"""Compiles the pipeline for Kubeflow and Vertex: one specification, in the form that each reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
+    KubeflowV2DagRunner,
+    KubeflowV2DagRunnerConfig,
+)
+
+from components.errors import InputError
+from pipeline.beam import beam_arguments
+from pipeline.config import PipelineConfig, ResourceSettings, require
+from pipeline.graph import create_pipeline
+from pipeline.prepare import prepare_for_image
+
+Target = Literal["kubeflow", "vertex"]
+Json = dict[str, Any]
+
+SUFFIXES = {"kubeflow": ".yaml", "vertex": ".json"}
+
+_ENTRY_POINT = ["python", "-m", "pipeline.container"]
+
+# The parameters of a run, and the node and property that each one fills.
+_PARAMETERS = {"data": ("example-gen", "input_base"), "min_auc": ("evaluator", "min_auc")}
+
+# Nodes whose result depends on more than their inputs: on the serving root, or on the data, which
+# only Vertex looks at before it looks into its cache.
+_NEVER_CACHED = {
+    "kubeflow": ("example-gen", "evaluator", "pusher"),
+    "vertex": ("evaluator", "pusher"),
+}
+
+_STORES = {"kubeflow": ("gs://", "s3://", "minio://"), "vertex": ("gs://",)}
+
+
+def compile_pipeline(config: PipelineConfig, target: Target) -> str:
+    """Returns the specification: for Kubeflow the YAML, for Vertex the JSON of a job.
+
+    Raises:
+        InputError: settings that the target needs are missing or do not fit it.
+    """
+    _check(config, target)
+    job = _compile(config)
+    spec = job["pipelineSpec"]
+    spec["defaultPipelineRoot"] = config.deploy.pipeline_root
+    _add_parameters(spec)
+    _add_resources(spec, config.deploy.resources)
+    for node in _NEVER_CACHED[target]:
+        spec["root"]["dag"]["tasks"][node].pop("cachingOptions", None)
+    if target == "vertex":
+        job["labels"] |= config.deploy.labels
+        return json.dumps(job, indent=1)
+    return yaml.safe_dump_all([spec, _platform(spec, config)])
+
+
+def write_specification(config: PipelineConfig, target: Target, file: Path) -> None:
+    """Writes `compile_pipeline(config, target)` into a file.
+
+    Raises:
+        InputError: as there, or the file's name does not end as the target wants it.
+    """
+    if file.suffix != SUFFIXES[target]:
+        raise InputError(f"--out {file}: {target} reads a file that ends in {SUFFIXES[target]}")
+    text = compile_pipeline(config, target)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def _check(config: PipelineConfig, target: Target) -> None:
+    deploy = config.deploy
+    keys = ("image", "pipeline_root", "input", "serving_root")
+    require(config, f"--target {target}", *(f"deploy.{key}" for key in keys))
+    root, stores = str(deploy.pipeline_root), _STORES[target]
+    if not root.startswith(stores):
+        raise InputError(
+            f"deploy.pipeline_root: {root}: expected a folder in an object store that {target} "
+            f"keeps artifacts in: {', '.join(stores)}"
+        )
+    if config.beam.runner != "local" and not root.startswith("gs://"):
+        raise InputError(
+            f"deploy.pipeline_root: {root}: the workers of beam.runner={config.beam.runner} reach "
+            "artifacts in gs:// only; use beam.runner=local, or keep artifacts there"
+        )
+    if not (deploy.serving_root and deploy.serving_root.is_absolute()):
+        raise InputError(
+            f"deploy.serving_root: {deploy.serving_root}: expected an absolute folder that the "
+            "containers have mounted: /gcs/<bucket>/<folder> on Vertex, one of "
+            "deploy.kubeflow.volumes on Kubeflow"
+        )
+
+
+def _compile(config: PipelineConfig) -> Json:
+    """Returns TFX's own job for the graph, with names that Kubeflow and Vertex both take."""
+    pusher = config.pusher.model_copy(update={"serving_root": config.deploy.serving_root})
+    config = config.model_copy(
+        update={"pusher": pusher, "name": config.name.replace("_", "-").rstrip("-")}
+    )
+    pipeline = create_pipeline(
+        config,
+        prepare_for_image(config),
+        pipeline_root=str(config.deploy.pipeline_root),
+        beam_pipeline_args=beam_arguments(config),
+    )
+    for node in pipeline.components:
+        node.with_id(node.id.replace("_", "-"))  # Kubeflow's engine refuses underscores
+    runner = KubeflowV2DagRunner(
+        KubeflowV2DagRunnerConfig(
+            default_image=config.deploy.image,
+            default_commands=_ENTRY_POINT,
+            use_pipeline_spec_2_1=True,
+        )
+    )
+    return runner.run(pipeline, write_out=False)
+
+
+def _add_parameters(spec: Json) -> None:
+    """Makes constants parameters of a run, with the constants as their defaults."""
+    parameters = spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
+    for name, (node, key) in _PARAMETERS.items():
+        inputs = spec["root"]["dag"]["tasks"][node]["inputs"]["parameters"]
+        component = spec["components"][node]["inputDefinitions"]["parameters"][key]
+        parameters[name] = {**component, "defaultValue": inputs[key]["runtimeValue"]["constant"]}
+        inputs[key] = {"componentInputParameter": name}
+
+
+def _add_resources(spec: Json, resources: dict[str, ResourceSettings]) -> None:
+    for node, settings in resources.items():
+        name = node.replace("_", "-")
+        if name not in spec["components"]:
+            nodes = ", ".join(sorted(spec["components"])).replace("-", "_")
+            raise InputError(f"deploy.resources.{node}: no such node; there are: {nodes}")
+        executor = spec["deploymentSpec"]["executors"][spec["components"][name]["executorLabel"]]
+        executor["container"]["resources"] = _resources(settings)
+
+
+def _resources(settings: ResourceSettings) -> Json:
+    limits = {"cpuLimit": settings.cpu, "memoryLimit": settings.memory_gb}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _platform(spec: Json, config: PipelineConfig) -> Json:
+    """Returns what Kubernetes is told of the pods: the second document of Kubeflow's YAML."""
+    executors = {label: _pod(config) for label in spec["deploymentSpec"]["executors"]}
+    return {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
+
+
+def _pod(config: PipelineConfig) -> Json:
+    volumes = config.deploy.kubeflow.volumes
+    return {
+        "podMetadata": {"labels": dict(config.deploy.labels)},
+        "pvcMount": [{"constant": claim, "mountPath": folder} for claim, folder in volumes.items()],
+    }

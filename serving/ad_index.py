@@ -1,0 +1,105 @@
+"""A new catalogue for the recommender, without training.
+
+Ads that the recommender knows keep their embeddings; the pushed item tower embeds the others. The
+result is pushed as a new version of every model, with the towers that it belongs to.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from components.errors import InputError
+from components.features import MODELS, RECOMMENDER
+from components.pusher.publish import publish
+from components.trainer.recommender import Catalogue, read_catalogue, replace_catalogue
+from serving.raw_rows import read_ads
+from serving.towers import Floats, Towers, newest_version, version_folder
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """What became of a catalogue.
+
+    Attributes:
+        version: that holds it.
+        pushed: whether that is a new one; if not, the recommender held this catalogue already.
+        ads: in the catalogue.
+        embedded: how many of them were new to the recommender.
+        gone: ads that it held before and does not any more.
+    """
+
+    version: int
+    pushed: bool
+    ads: int
+    embedded: int
+    gone: int
+
+
+def index(serving_root: Path, csv: Path, keep_versions: int) -> Indexed:
+    """Pushes a recommender over another catalogue.
+
+    Args:
+        serving_root: the folder that a run pushed to.
+        csv: the catalogue: ids and texts of all ads that may be recommended.
+        keep_versions: how many of the newest versions stay.
+
+    Raises:
+        InputError: the catalogue or the serving root cannot be used, or a run pushed meanwhile.
+    """
+    towers = Towers(serving_root)
+    ads = read_ads(csv, towers.columns)
+    recommender = version_folder(serving_root, RECOMMENDER, towers.version)
+    known = read_catalogue(recommender)
+    before = _table(known, towers)
+    if set(_keys(before)) == set(_keys(ads)):
+        return Indexed(towers.version, False, len(ads), 0, 0)
+    embeddings, embedded = _embed(ads, before, known.embeddings, towers)
+    ids, texts = (_bytes(ads[name]) for name in before.column_names)
+    catalogue = Catalogue(ids, texts, embeddings)
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder)
+        for model in set(MODELS) - {RECOMMENDER}:
+            tower = version_folder(serving_root, model, towers.version)
+            (models / model).symlink_to(tower.absolute())
+        replace_catalogue(recommender, catalogue, models / RECOMMENDER)
+        if newest_version(serving_root) != towers.version:
+            raise InputError(
+                f"{serving_root}: another push came between; index the catalogue again"
+            )
+        pushed = publish(models, serving_root, keep_versions)
+    gone = len(set(_keys(before)) - set(_keys(ads)))
+    return Indexed(pushed.version, pushed.new, len(ads), embedded, gone)
+
+
+def _embed(
+    ads: pa.Table, before: pa.Table, embeddings: Floats, towers: Towers
+) -> tuple[Floats, int]:
+    """Returns the embeddings of `ads` [n, D], and how many were not among those of `before`."""
+    # Ads are the same to the item tower where its inputs are.
+    inputs = list(towers.item_tower.inputs)
+    rows = {key: row for row, key in enumerate(_keys(before.select(inputs)))}
+    found = np.array([rows.get(key, -1) for key in _keys(ads.select(inputs))])
+    result = embeddings[found]
+    new = np.flatnonzero(found < 0)
+    result[new] = towers.embed_ads(ads.take(new))
+    return result, len(new)
+
+
+def _table(catalogue: Catalogue, towers: Towers) -> pa.Table:
+    columns = {towers.columns.ad_id: catalogue.ad_ids, towers.columns.text: catalogue.texts}
+    return pa.table(
+        {name: pa.array(v, pa.binary()).cast(pa.string()) for name, v in columns.items()}
+    )
+
+
+def _keys(ads: pa.Table) -> list[tuple[str, ...]]:
+    return list(zip(*(column.to_pylist() for column in ads.columns), strict=True))
+
+
+def _bytes(column: pa.ChunkedArray) -> list[bytes]:
+    return column.cast(pa.binary()).to_pylist()

@@ -1,0 +1,92 @@
+"""Rows of a CSV input as a model takes them: no label needed, types by the model's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+
+from components.errors import InputError
+from components.example_gen.csv_reader import check_input, read_batches
+from components.example_gen.csv_types import NUMBER, TEXT
+from components.example_gen.layout import find_layout
+from components.features import Columns
+
+
+class RawRows:
+    """The rows of a CSV input, read in blocks as often as it is iterated over.
+
+    Args:
+        csv: a file or a folder of files.
+        columns: what the columns are for.
+        inputs: the columns that the model takes, with their types; other columns stay text.
+        required: columns whose values may not be empty.
+
+    Attributes:
+        count: the number of rows.
+        types: of every column.
+
+    Raises:
+        InputError: the input cannot be used; everything that is wrong is in the message.
+    """
+
+    def __init__(
+        self,
+        csv: Path,
+        columns: Columns,
+        inputs: Mapping[str, tf.DType],
+        required: Sequence[str] = (),
+    ) -> None:
+        checked = check_input(csv, columns, required=required)
+        self.count = checked.rows
+        self.types = types_for(csv, checked.types, inputs)
+        self._columns = columns
+        self._required = required
+        self._files = [file for split in find_layout(csv).files().values() for file in split]
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        for batch in read_batches(self._files, self._columns, self.types, self._required):
+            yield pa.table(batch)
+
+    def table(self) -> pa.Table:
+        """Returns all rows."""
+        return pa.concat_tables(self)
+
+
+def types_for(
+    csv: object, names: Iterable[str], inputs: Mapping[str, tf.DType]
+) -> dict[str, pa.DataType]:
+    """Returns the type in which each of the columns `names` is read.
+
+    Raises:
+        InputError: the model takes a column that is not among them.
+    """
+    names = list(names)
+    absent = [name for name in inputs if name not in names]
+    if absent:
+        raise InputError(f"{csv}: no column {', '.join(absent)}; the model needs it, if only empty")
+    numbers = {name for name, dtype in inputs.items() if dtype != tf.string}
+    return {name: NUMBER if name in numbers else TEXT for name in names}
+
+
+def read_ads(csv: Path, columns: Columns) -> pa.Table:
+    """Reads a catalogue: each ad id once, with its text, in the order of the input.
+
+    Raises:
+        InputError: the input cannot be used, or an ad id has several texts.
+    """
+    names = [columns.ad_id, columns.text]
+    rows = RawRows(csv, columns, dict.fromkeys(names, tf.string), names).table().select(names)
+    ads = rows.group_by(names, use_threads=False).aggregate([])  # in order, without threads
+    counts = ads.group_by(columns.ad_id, use_threads=False).aggregate([([], "count_all")])
+    doubtful = counts.filter(pc.field("count_all") > 1)[columns.ad_id].to_pylist()
+    if doubtful:
+        raise InputError(
+            f"{csv}: {columns.ad_id} with more than one {columns.text}: "
+            f"{', '.join(doubtful[:5])}{' and more' if len(doubtful) > 5 else ''}; "
+            "a catalogue gives each ad one text"
+        )
+    return ads

@@ -1,0 +1,250 @@
+"""Every ad for every user: one matrix product of logit embeddings, the sigmoid fused with it.
+
+The product is cut into blocks of users, so that memory does not grow with them; a block becomes one
+Parquet file. With `best`, only the best ads of each user are kept.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from components.errors import InputError
+from components.features import AD_IDS, MODEL_VERSION, PROBABILITIES
+from serving.raw_rows import RawRows, read_ads
+from serving.towers import Floats, Towers
+
+_USERS = 8192  # Most users of a block.
+_BLOCK = 1 << 24  # Most scores of a block, 64 MiB.
+_TILE = 1 << 21  # Scores that are computed in one call: what the caches of a core can hold.
+WORKERS = min(8, os.cpu_count() or 1)  # Each holds a block.
+
+
+@dataclass(frozen=True)
+class Ads:
+    """The ads of a catalogue: n ids, each once, and their logit embeddings [n, D]."""
+
+    ids: list[str]
+    embeddings: Floats
+
+    @staticmethod
+    def of(csv: Path, towers: Towers) -> Ads:
+        """Reads a catalogue and embeds it.
+
+        Raises:
+            InputError: the catalogue cannot be used.
+        """
+        ads = read_ads(csv, towers.columns)
+        return Ads(ads[towers.columns.ad_id].to_pylist(), towers.embed_ads(ads))
+
+
+class Scorer(Protocol):
+    """What is kept of the scores of a user."""
+
+    users: int
+    """How many users to score in one call."""
+
+    def score(self, users: Floats) -> pa.Table:
+        """Returns a row a user, from their logit embeddings [n, D], n at most `users`."""
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raises InputError if columns of the users cannot stand beside the scores."""
+
+
+class EveryAd:
+    """The probabilities of all ads, a column an ad, named by its id.
+
+    Args:
+        ads: the catalogue.
+    """
+
+    def __init__(self, ads: Ads) -> None:
+        self._ids = ads.ids
+        self.users = _power_of_two(min(_USERS, _BLOCK // len(ads.ids)))
+        # All calls have one shape, because XLA compiles each shape anew.
+        tile = _TILE // self.users
+        starts = range(0, len(ads.ids), tile)
+        self._tiles = [_padded(ads.embeddings[start : start + tile], tile) for start in starts]
+
+    def probabilities(self, users: Floats) -> Iterator[Floats]:
+        """Yields arrays [ads, users]: the ads in their order, the n users; both, then padding."""
+        block = _padded(users, self.users)
+        for tile in self._tiles:
+            yield np.asarray(_sigmoid_of_product(tile, block))
+
+    def score(self, users: Floats) -> pa.Table:
+        columns: list[pa.Array] = []
+        for tile in self.probabilities(users):
+            flat = pa.array(tile.ravel())
+            columns += [
+                flat.slice(start, len(users)) for start in range(0, len(flat), tile.shape[1])
+            ]
+        return pa.Table.from_arrays(columns[: len(self._ids)], self._ids)
+
+    def check(self, names: Iterable[str]) -> None:
+        both = sorted(set(names) & set(self._ids))
+        if both:
+            raise InputError(
+                f"{', '.join(both[:5])}: the id of an ad and a column of the users; "
+                "the scores have a column for each, so rename the users' column"
+            )
+
+
+class BestAds:
+    """The ids and probabilities of each user's best ads, best first.
+
+    Args:
+        ads: the catalogue.
+        k: how many ads to keep; all if there are fewer.
+    """
+
+    def __init__(self, ads: Ads, k: int) -> None:
+        self.users = _USERS
+        self._ids = pa.array(ads.ids, pa.string())
+        self._embeddings = tf.constant(ads.embeddings)
+        self._k = min(k, len(ads.ids))
+        self._tile = _power_of_two(min(_USERS, _TILE // len(ads.ids)))
+
+    def score(self, users: Floats) -> pa.Table:
+        starts = range(0, len(users), self._tile)
+        tiles = [_padded(users[start : start + self._tile], self._tile) for start in starts]
+        best = [_best(tile, self._embeddings, self._k) for tile in tiles]
+        kept = len(users) * self._k
+        probabilities = np.concatenate([part for part, _ in best]).ravel()[:kept]
+        ads = self._ids.take(pa.array(np.concatenate([part for _, part in best]).ravel()[:kept]))
+        offsets = pa.array(np.arange(len(users) + 1, dtype=np.int32) * self._k)
+        return pa.table(
+            {
+                AD_IDS: pa.ListArray.from_arrays(offsets, ads),
+                PROBABILITIES: pa.ListArray.from_arrays(offsets, pa.array(probabilities)),
+            }
+        )
+
+    def check(self, names: Iterable[str]) -> None:
+        both = sorted(set(names) & {AD_IDS, PROBABILITIES})
+        if both:
+            raise InputError(f"{', '.join(both)}: a column of the scores; rename the users' column")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was scored: numbers of users and ads, and the version of the towers."""
+
+    users: int
+    ads: int
+    version: int
+
+
+def score(serving_root: Path, users: Path, ads: Path, out: Path, best: int | None = None) -> Scored:
+    """Scores every ad for every user, with the newest towers of a serving root.
+
+    Args:
+        serving_root: the folder that a run pushed to.
+        users: CSV input with the users' attributes; all its columns go into the result.
+        ads: CSV input with ad ids and texts.
+        out: folder for Parquet files, one a block of users.
+        best: keep so many ads a user, best first; a column for every ad if unset.
+
+    Raises:
+        InputError: an input cannot be used, or `out` is not empty.
+    """
+    check_empty(out)
+    towers = Towers(serving_root)
+    rows = RawRows(users, towers.columns, towers.user_tower.inputs)
+    catalogue = Ads.of(ads, towers)
+    scorer = make_scorer(catalogue, best)
+    scorer.check(rows.types)
+
+    def write(number: int, block: pa.Table) -> None:
+        table = beside(block, scorer.score(towers.embed_users(block)), towers.version)
+        path = out / f"part-{number:05}.parquet"
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            write_parquet(table, file)
+        partial.rename(path)
+
+    pending: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for number, block in enumerate(in_blocks(rows, scorer.users)):
+            if len(pending) == WORKERS:
+                pending.popleft().result()
+            pending.append(pool.submit(write, number, block))
+    for future in pending:
+        future.result()
+    return Scored(rows.count, len(catalogue.ids), towers.version)
+
+
+def make_scorer(ads: Ads, best: int | None) -> Scorer:
+    """Returns a scorer that keeps the best ads of each user, or all of them."""
+    return EveryAd(ads) if best is None else BestAds(ads, best)
+
+
+def beside(users: pa.Table, scores: pa.Table, version: int) -> pa.Table:
+    """Returns the users' columns, then their scores, with the version of the towers as metadata."""
+    return pa.Table.from_arrays(
+        [*users.columns, *scores.columns],
+        [*users.column_names, *scores.column_names],
+        metadata={MODEL_VERSION: str(version)},
+    )
+
+
+def write_parquet(table: pa.Table, file: BinaryIO) -> None:
+    """Writes users with their scores."""
+    texts = [field.name for field in table.schema if field.type == pa.string()]
+    # Probabilities hardly compress, and there may be thousands of columns.
+    pq.write_table(table, file, compression="none", use_dictionary=texts, write_statistics=False)
+
+
+def check_empty(out: Path) -> None:
+    """Makes the folder `out` where it is not there.
+
+    Raises:
+        InputError: something is in it.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: expected an empty folder, or none yet, for the scores")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def in_blocks(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Yields the rows of `tables`, so many at a time."""
+    rest: pa.Table | None = None
+    for table in tables:
+        rest = table if rest is None else pa.concat_tables([rest, table])
+        while len(rest) >= rows:
+            yield rest.slice(0, rows)
+            rest = rest.slice(rows)
+    if rest is not None and len(rest):
+        yield rest
+
+
+@tf.function(jit_compile=True)
+def _sigmoid_of_product(ads: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
+    """Returns probabilities [ads, users]."""
+    return tf.sigmoid(tf.matmul(ads, users, transpose_b=True))
+
+
+@tf.function(jit_compile=True)
+def _best(users: tf.Tensor, ads: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the k highest probabilities [users, k] and whose they are [users, k]."""
+    best = tf.math.top_k(tf.matmul(users, ads, transpose_b=True), k)
+    return tf.sigmoid(best.values), best.indices
+
+
+def _padded(rows: Floats, size: int) -> tf.Tensor:
+    return tf.constant(np.pad(rows, [(0, size - len(rows)), (0, 0)]))
+
+
+def _power_of_two(most: int) -> int:
+    """Returns the highest power of 2 that is at most `most`, at least 1."""
+    return 1 << max(most.bit_length() - 1, 0)

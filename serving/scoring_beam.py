@@ -1,0 +1,141 @@
+"""Every ad for every user as an Apache Beam job, for user files that outgrow one machine.
+
+A file is read by one worker at a time, because a quoted line break makes a CSV file one piece; its
+blocks of users are scored by any worker. The user tower and the ads' embeddings travel with the
+job, so workers need to reach the users' files and the folder for the scores, nothing else.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.metrics import Metrics, MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from components.errors import InputError
+from components.example_gen.csv_blocks import read_header
+from components.example_gen.csv_reader import read_batches
+from components.example_gen.csv_types import Types
+from components.features import USER_TOWER, Columns
+from serving.raw_rows import types_for
+from serving.scoring import Ads, Scored, beside, in_blocks, make_scorer, write_parquet
+from serving.towers import Tower, Towers, version_folder
+
+_USERS = "users"
+
+_Part = tuple[str, pa.Table]
+
+
+def score_on_beam(
+    serving_root: Path,
+    users: str,
+    ads: Path,
+    out: str,
+    best: int | None = None,
+    *,
+    arguments: Sequence[str],
+) -> Scored:
+    """Does what `scoring.score` does on a Beam runner.
+
+    Args:
+        serving_root: the folder that a run pushed to.
+        users: CSV file, folder, or pattern of files, also in an object store; all of one header.
+        ads: CSV input with ad ids and texts.
+        out: folder for Parquet files, also in an object store.
+        best: keep so many ads a user, best first; a column for every ad if unset.
+        arguments: Beam's command line, as `--runner=DataflowRunner`.
+
+    Raises:
+        InputError: an input cannot be used, or `out` is not empty.
+    """
+    _check_empty(out)
+    towers = Towers(serving_root)
+    files = _files(f"{users}/*.csv" if Path(users).is_dir() else users)
+    header = read_header(files[0])
+    types = types_for(files[0], header, towers.user_tower.inputs)
+    catalogue = Ads.of(ads, towers)
+    scorer = make_scorer(catalogue, best)
+    scorer.check(types)
+    tower = _contents(version_folder(serving_root, USER_TOWER, towers.version))
+    pipeline = beam.Pipeline(options=PipelineOptions(list(arguments)))
+    _ = (
+        pipeline
+        | beam.Create(list(enumerate(files)))
+        | "Spread files" >> beam.Reshuffle()
+        | beam.FlatMapTuple(_Read(towers.columns, types, scorer.users))
+        | "Spread blocks" >> beam.Reshuffle()
+        | beam.ParDo(_Score(tower, towers.version, catalogue, best, out))
+    )
+    result = pipeline.run()
+    result.wait_until_finish()
+    (counter,) = result.metrics().query(MetricsFilter().with_name(_USERS))["counters"]
+    return Scored(counter.committed, len(catalogue.ids), towers.version)
+
+
+class _Read:
+    """Cuts a file into named blocks of users."""
+
+    def __init__(self, columns: Columns, types: Types, rows: int) -> None:
+        self._columns = columns
+        self._types = types
+        self._rows = rows
+
+    def __call__(self, number: int, file: str) -> Iterator[_Part]:
+        if read_header(file) != list(self._types):
+            raise InputError(f"{file}: expected the columns {', '.join(self._types)}")
+        batches = map(pa.table, read_batches([file], self._columns, self._types, []))
+        for block, users in enumerate(in_blocks(batches, self._rows)):
+            yield f"part-{number:05}-{block:05}.parquet", users
+
+
+class _Score(beam.DoFn):
+    """Writes a block of users with their scores."""
+
+    def __init__(
+        self, tower: Mapping[str, bytes], version: int, ads: Ads, best: int | None, out: str
+    ) -> None:
+        self._tower = tower
+        self._version = version
+        self._ads = ads
+        self._best = best
+        self._out = out
+
+    def setup(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in self._tower.items():
+                path = Path(folder, name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            self._loaded = Tower(folder, together=8192)
+        self._scorer = make_scorer(self._ads, self._best)
+
+    def process(self, part: _Part) -> None:
+        name, users = part
+        scores = self._scorer.score(self._loaded.embed(users))
+        with FileSystems.create(FileSystems.join(self._out, name)) as file:
+            write_parquet(beside(users, scores, self._version), file)
+        Metrics.counter(__name__, _USERS).inc(len(users))
+
+
+def _check_empty(out: str) -> None:
+    if FileSystems.match([FileSystems.join(out, "*")], [1])[0].metadata_list:
+        raise InputError(f"{out}: expected an empty folder, or none yet, for the scores")
+    if not FileSystems.exists(out):
+        FileSystems.mkdirs(out)
+
+
+def _files(pattern: str) -> list[str]:
+    files = sorted(match.path for match in FileSystems.match([pattern])[0].metadata_list)
+    if not files:
+        raise InputError(f"{pattern}: no such file; give a CSV file, a folder or a pattern")
+    return files
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}

@@ -1,0 +1,120 @@
+"""The pushed towers, called without a server: tables of raw columns in, logit embeddings out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+import tensorflow_text  # noqa: F401  registers the tokenizer's ops
+from numpy.typing import NDArray
+
+from components.errors import InputError
+from components.features import ITEM_TOWER, LOGIT_EMBEDDING, RAW_SIGNATURE, USER_TOWER, Columns
+from components.pusher.publish import versions
+
+Floats = NDArray[np.float32]
+
+_USERS_TOGETHER = 8192
+_ADS_TOGETHER = 256
+
+
+class Tower:
+    """One exported tower.
+
+    Args:
+        folder: its SavedModel, a path or a URI.
+        together: rows that are embedded in one call.
+
+    Attributes:
+        inputs: the columns that it takes, with their types.
+    """
+
+    def __init__(self, folder: str, together: int) -> None:
+        self._model = tf.saved_model.load(folder)
+        self._signature = self._model.signatures[RAW_SIGNATURE]
+        self._together = together
+        _, specs = self._signature.structured_input_signature
+        self.inputs: dict[str, tf.DType] = {name: spec.dtype for name, spec in specs.items()}
+
+    def embed(self, rows: pa.Table) -> Floats:
+        """Returns the logit embeddings [N, D] of `rows` [N]; null is a missing value."""
+        inputs = {name: _tensor(rows[name], dtype) for name, dtype in self.inputs.items()}
+        width = self._signature.structured_outputs[LOGIT_EMBEDDING].shape[1]
+        embeddings = np.empty((len(rows), width), np.float32)
+        for start in range(0, len(rows), self._together):
+            part = slice(start, start + self._together)
+            answer = self._signature(**{name: column[part] for name, column in inputs.items()})
+            embeddings[part] = answer[LOGIT_EMBEDDING]
+        return embeddings
+
+
+class Towers:
+    """The newest user tower and item tower of a serving root: two of one version.
+
+    The inner product of a user's and an ad's logit embedding is the logit of a click.
+
+    Args:
+        serving_root: the folder that a run pushed to.
+
+    Attributes:
+        version: the version of both.
+        columns: what the columns are for.
+        user_tower: over the columns that describe a user.
+        item_tower: over the columns that describe an ad.
+
+    Raises:
+        InputError: no version is there of every model.
+    """
+
+    def __init__(self, serving_root: Path) -> None:
+        self.version = newest_version(serving_root)
+        folder = version_folder(serving_root, USER_TOWER, self.version)
+        self.columns = Columns.of_model(folder)
+        self.user_tower = Tower(str(folder), _USERS_TOGETHER)
+        ads = version_folder(serving_root, ITEM_TOWER, self.version)
+        self.item_tower = Tower(str(ads), _ADS_TOGETHER)
+
+    def embed_users(self, users: pa.Table) -> Floats:
+        """Returns the logit embeddings [N, D] of users."""
+        return self.user_tower.embed(users)
+
+    def embed_ads(self, ads: pa.Table) -> Floats:
+        """Returns the logit embeddings [N, D] of ads."""
+        # Like lengths together: BERT pads the texts of a call to the longest of them.
+        order = pc.sort_indices(pc.utf8_length(ads[self.columns.text])).to_numpy()
+        embeddings = self.item_tower.embed(ads.take(order))
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return embeddings[back]
+
+
+def newest_version(serving_root: Path) -> int:
+    """Returns the newest version that every model of the root has.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = versions(serving_root)
+    if not found:
+        raise InputError(
+            f"{serving_root}: no pushed models in it; give the folder that `twotower run` pushed to"
+        )
+    return found[-1]
+
+
+def version_folder(serving_root: Path, model: str, version: int) -> Path:
+    """Returns the folder of a model's version."""
+    return serving_root / model / str(version)
+
+
+def _tensor(column: pa.ChunkedArray, dtype: tf.DType) -> tf.Tensor:
+    """Returns a column as a model's input [N]: a missing string is "", a missing number NaN."""
+    if dtype != tf.string:
+        return tf.constant(pc.fill_null(column.cast(pa.float32()), np.nan).to_numpy(), dtype)
+    # Each distinct string becomes a tensor's string once.
+    encoded = pc.fill_null(column, "").combine_chunks().dictionary_encode()
+    distinct = tf.constant(encoded.dictionary.to_pylist(), tf.string)
+    return tf.gather(distinct, encoded.indices.to_numpy())

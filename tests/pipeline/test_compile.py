@@ -1,0 +1,238 @@
+"""The specifications for Kubeflow and Vertex: valid, whole, runnable, and of one graph."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp.components import load_component_from_text
+from kfp.pipeline_spec import pipeline_spec_pb2
+from tfx.utils import import_utils
+
+from components.errors import InputError
+from pipeline.compile import compile_pipeline, write_specification
+from pipeline.config import PipelineConfig
+from pipeline.graph import create_pipeline
+from pipeline.prepare import prepare_for_image
+
+ROOT = Path(__file__).parents[2]
+Json = dict[str, Any]
+DEPLOY: Json = {
+    "image": "registry.example/twotower:1a2b3c",
+    "pipeline_root": "gs://bucket/twotower",
+    "input": "gs://bucket/campaign",
+    "serving_root": "/gcs/bucket/serving",
+    "labels": {"team": "ads"},
+    "resources": {
+        "trainer": {"cpu": 8, "memory_gb": 32},
+        "example_gen": {"memory_gb": 4.5},
+    },
+    "kubeflow": {"volumes": {"models": "/serving"}},
+}
+
+
+def settings(deploy: Mapping[str, Any] | None = None, **others: Any) -> PipelineConfig:
+    given = {
+        "name": "our_campaign",
+        "data": {"input": "data", "schema_file": "schema/campaign/schema.pbtxt"},
+        "deploy": {**DEPLOY, **(deploy or {})},
+        **others,
+    }
+    return PipelineConfig.model_validate(given)
+
+
+@pytest.fixture(scope="module")
+def kubeflow() -> list[Json]:
+    return list(yaml.safe_load_all(compile_pipeline(settings(), "kubeflow")))
+
+
+@pytest.fixture(scope="module")
+def vertex() -> Json:
+    job: Json = json.loads(compile_pipeline(settings(), "vertex"))
+    return job
+
+
+@pytest.fixture(scope="module")
+def spec(kubeflow: list[Json]) -> Json:
+    return kubeflow[0]
+
+
+def executors(spec: Json) -> Json:
+    """The containers by task."""
+    return {
+        task: spec["deploymentSpec"]["executors"][component["executorLabel"]]
+        for task, component in spec["components"].items()
+    }
+
+
+def test_kubeflows_own_loader_takes_the_yaml(kubeflow: list[Json]) -> None:
+    loaded = load_component_from_text(yaml.safe_dump_all(kubeflow))
+    assert loaded.pipeline_spec.pipeline_info.name == "our-campaign"
+    assert loaded.pipeline_spec.default_pipeline_root == "gs://bucket/twotower"
+    parameters = loaded.pipeline_spec.root.input_definitions.parameters
+    assert parameters["data"].default_value.string_value == "gs://bucket/campaign"
+    assert parameters["min_auc"].default_value.number_value == 0.5
+    assert loaded.platform_spec.platforms.keys() == {"kubernetes"}
+
+
+def test_every_part_fits_its_protobuf(kubeflow: list[Json], vertex: Json) -> None:
+    for spec in (kubeflow[0], vertex["pipelineSpec"]):
+        parsed = json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+        assert parsed.schema_version == "2.1.0"
+        json_format.ParseDict(spec["deploymentSpec"], pipeline_spec_pb2.PipelineDeploymentConfig())
+    json_format.ParseDict(kubeflow[1], pipeline_spec_pb2.PlatformSpec())
+    job = json_format.ParseDict(vertex, pipeline_spec_pb2.PipelineJob())
+    assert job.runtime_config.gcs_output_directory == "gs://bucket/twotower"
+    assert job.labels["team"] == "ads"
+
+
+def test_both_hold_the_graph_of_the_local_run(spec: Json, vertex: Json) -> None:
+    config = settings()
+    local = create_pipeline(config, prepare_for_image(config), pipeline_root="root")
+    expected = {
+        node.id.replace("_", "-"): {up.id.replace("_", "-") for up in node.upstream_nodes}
+        for node in local.components
+    }
+    for compiled in (spec, vertex["pipelineSpec"]):
+        tasks = compiled["root"]["dag"]["tasks"]
+        found = {name: set(task.get("dependentTasks", ())) for name, task in tasks.items()}
+        assert found == expected
+
+
+def test_every_task_is_a_container_with_a_name_that_kubeflow_takes(spec: Json) -> None:
+    for task, executor in executors(spec).items():
+        assert executor.keys() == {"container"}, task  # no resolver, importer or custom job
+        assert re.fullmatch("[a-zA-Z0-9][-a-zA-Z0-9]*", task)  # what Argo takes
+        assert executor["container"]["image"] == DEPLOY["image"]
+
+
+def test_what_the_containers_run_is_in_the_image(spec: Json) -> None:
+    packages = set(re.findall(r"^COPY (\w+) \./", (ROOT / "Dockerfile").read_text(), re.M))
+    assert {"components", "pipeline"} <= packages
+    for executor in executors(spec).values():
+        container = executor["container"]
+        runs = [container, *container.get("lifecycle", {}).values()]
+        modules = [run["command"][run["command"].index("-m") + 1] for run in runs]
+        path = container["args"][container["args"].index("--executor_class_path") + 1]
+        assert import_utils.import_class_by_path(path)
+        for module in (*modules, path.rpartition(".")[0]):
+            found = importlib.util.find_spec(module)
+            assert found
+            assert found.origin
+            inside = Path(found.origin).resolve()
+            if inside.is_relative_to(ROOT) and "site-packages" not in inside.parts:
+                assert module.partition(".")[0] in packages
+
+
+@pytest.mark.parametrize("target", ["kubeflow", "vertex"])
+def test_paths_of_this_machine_stay_out_of_it(target: Any) -> None:
+    text = compile_pipeline(settings(), target)
+    assert str(ROOT) not in text
+    assert str(Path.home()) not in text
+    assert text == compile_pipeline(settings(), target)  # nor does it change by itself
+    assert "/opt/twotower/app/schema/campaign/schema.pbtxt" in text
+    assert "/opt/twotower/encoders/" in text
+
+
+def test_runs_may_set_the_data_and_the_threshold(spec: Json) -> None:
+    tasks = spec["root"]["dag"]["tasks"]
+    for task, key, parameter in [
+        ("example-gen", "input_base", "data"),
+        ("evaluator", "min_auc", "min_auc"),
+    ]:
+        source = tasks[task]["inputs"]["parameters"][key]
+        assert source == {"componentInputParameter": parameter}
+
+
+def test_resources_labels_and_volumes_reach_the_containers(kubeflow: list[Json]) -> None:
+    spec, platform = kubeflow
+    resources = {
+        task: executor["container"].get("resources") for task, executor in executors(spec).items()
+    }
+    assert resources["trainer"] == {"cpuLimit": 8, "memoryLimit": 32}
+    assert resources["example-gen"] == {"memoryLimit": 4.5}
+    assert resources["pusher"] is None
+    pods = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert pods.keys() == spec["deploymentSpec"]["executors"].keys()
+    for pod in pods.values():
+        assert pod["podMetadata"]["labels"] == {"team": "ads"}
+        assert pod["pvcMount"] == [{"constant": "models", "mountPath": "/serving"}]
+
+
+def cached(spec: Json) -> set[str]:
+    tasks = spec["root"]["dag"]["tasks"].items()
+    return {name for name, task in tasks if task.get("cachingOptions", {}).get("enableCache")}
+
+
+def test_what_depends_on_more_than_its_inputs_is_never_cached(spec: Json, vertex: Json) -> None:
+    tasks = spec["root"]["dag"]["tasks"].keys()
+    # Only Vertex runs the hook that looks at the data before it looks into the cache.
+    assert tasks - cached(spec) == {"example-gen", "evaluator", "pusher"}
+    assert tasks - cached(vertex["pipelineSpec"]) == {"evaluator", "pusher"}
+    off = yaml.safe_load_all(compile_pipeline(settings(cache=False), "kubeflow"))
+    assert cached(next(off)) == set()
+
+
+def test_input_that_is_split_is_read_as_such() -> None:
+    spec = next(yaml.safe_load_all(compile_pipeline(settings({"is_split": True}), "kubeflow")))
+    config = spec["root"]["dag"]["tasks"]["example-gen"]["inputs"]["parameters"]["input_config"]
+    splits = json.loads(config["runtimeValue"]["constant"])["splits"]
+    assert [(s["name"], s["pattern"]) for s in splits] == [
+        ("train", "train/*.csv"),
+        ("eval", "eval/*.csv"),
+    ]
+
+
+def test_beams_runner_reaches_the_nodes_that_use_beam() -> None:
+    beam = {"runner": "dataflow", "workers": 20, "temp_location": "gs://bucket/temporary"}
+    config = settings({"project": "ours", "location": "europe-west4"}, beam=beam)
+    spec = next(yaml.safe_load_all(compile_pipeline(config, "kubeflow")))
+    arguments = executors(spec)["transform"]["container"]["args"]
+    assert "--runner=DataflowRunner" in arguments
+    assert "--max_num_workers=20" in arguments
+    assert f"--sdk_container_image={DEPLOY['image']}" in arguments
+
+
+def test_all_that_is_missing_is_named_at_once() -> None:
+    config = settings(dict.fromkeys(["image", "pipeline_root", "input", "serving_root"]))
+    with pytest.raises(InputError) as caught:
+        compile_pipeline(config, "vertex")
+    for key in ("image", "pipeline_root", "input", "serving_root"):
+        assert f"deploy.{key}: missing; " in str(caught.value)
+
+
+REMOTE_BEAM = {"runner": "flink", "job_endpoint": "flink:8099"}
+
+
+@pytest.mark.parametrize(
+    ("target", "deploy", "others", "message"),
+    [
+        ("vertex", {"pipeline_root": "s3://b/x"}, {}, "deploy.pipeline_root: s3://b/x: .*gs://"),
+        ("kubeflow", {"pipeline_root": "/mnt/x"}, {}, "deploy.pipeline_root: /mnt/x: .*minio://"),
+        ("kubeflow", {"pipeline_root": "s3://b"}, {"beam": REMOTE_BEAM}, "beam.runner=flink"),
+        ("kubeflow", {"serving_root": "models"}, {}, "deploy.serving_root: models: .*absolute"),
+        ("vertex", {"serving_root": "gs://b/models"}, {}, "deploy.serving_root: .*/gcs/"),
+        ("vertex", {"resources": {"train": {"cpu": 1}}}, {}, "deploy.resources.train: .*trainer"),
+        ("kubeflow", {}, {"beam": {"runner": "spark"}}, "beam.runner=spark needs(.|\n)*endpoint"),
+    ],
+)
+def test_what_a_target_cannot_do_is_refused_when_compiling(
+    target: Any, deploy: Json, others: Json, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        compile_pipeline(settings(deploy, **others), target)
+
+
+def test_the_files_name_says_what_is_in_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"vertex reads a file that ends in \.json"):
+        write_specification(settings(), "vertex", tmp_path / "pipeline.yaml")
+    file = tmp_path / "new folder" / "pipeline.json"
+    write_specification(settings(), "vertex", file)
+    assert json.loads(file.read_text())["displayName"] == "our-campaign"
