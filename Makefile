@@ -15,7 +15,7 @@ setup: ## Make .venv with everything, tests and lint included
 
 demo: ## Run the pipeline on sample data, then predict a click
 	@scripts/setup.sh runtime
-	@test -e demo/data || $(BIN)/twotower sample campaign --rows 20000 --ads 200 --seed 1 demo/data
+	@test -e demo/data || $(BIN)/twotower sample campaign --rows 60000 --ads 200 --seed 1 demo/data
 	@$(BIN)/twotower run --config pipeline/configs/demo.yaml
 	@$(BIN)/twotower predict --models demo/serving \
 	  --attributes att_age=25-34 --text "Fresh pasta delivered to your door tonight"

@@ -8,9 +8,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 FOLDER = Path("build/benchmarks")
@@ -53,8 +53,10 @@ def measure(command: Sequence[str], log: Path) -> Usage:
     """
     start = time.perf_counter()
     peak = 0
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process,
+    ):
         while process.poll() is None:
             peak = max(peak, _memory(process.pid))
             time.sleep(_SAMPLING)
@@ -65,14 +67,22 @@ def measure(command: Sequence[str], log: Path) -> Usage:
 
 
 def _memory(process: int) -> int:
-    """Returns the bytes that a process and its children hold now; 0 if it has ended."""
-    folder = Path(f"/proc/{process}")
-    try:
-        pages = int((folder / "statm").read_text().split()[1])
-        children = [file.read_text().split() for file in folder.glob("task/*/children")]
-    except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE") + sum(_memory(int(pid)) for pid in chain(*children))
+    """Returns the bytes that a process and its children hold now; what they share counts once."""
+    own, shared = 0, [0]
+    for pid in _tree(process):
+        with suppress(OSError, ValueError):  # it has ended
+            _, resident, files, *_ = map(int, Path(f"/proc/{pid}/statm").read_text().split())
+            own += resident - files
+            shared.append(files)  # the libraries: all of these processes are Python's
+    return (own + max(shared)) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _tree(process: int) -> Iterator[int]:
+    yield process
+    with suppress(OSError):  # it has ended
+        for file in Path(f"/proc/{process}/task").glob("*/children"):
+            for child in file.read_text().split():
+                yield from _tree(int(child))
 
 
 def program(name: str) -> str:

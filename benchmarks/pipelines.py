@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from benchmarks.machine import Usage, bytes_in, measure, program
-from components.features import EVAL, TRAIN
+from components.features import EVAL, TRAIN, Columns
 from pipeline.local import LOG_FILE
 from pipeline.run_record import RunRecord, read_record
 from pipeline.samples.campaign import write_campaign
@@ -22,10 +22,10 @@ from pipeline.samples.campaign import write_campaign
 SCHEMA = "schema/campaign/schema.pbtxt"
 ARTIFACTS = "artifacts"
 METADATA = "metadata.db"
+MIN_AUC = 0.0  # so that models are pushed at any size
 
-_EMBEDDED = re.compile(
-    r"BERT embedded (\d+) texts in ([\d.]+) s"
-)  # by components.transform.ad_memo
+# What components.transform.ad_memo logs.
+_EMBEDDED = re.compile(r"BERT embedded (\d+) texts in ([\d.]+) s")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class PipelineRun:
     Attributes:
         usage: of the whole process.
         nodes: seconds by node.
+        texts: how many distinct texts the train split has.
         texts_embedded: how many texts BERT met in Transform, repeats included.
         auc: of clicks on the eval split.
         bytes_an_impression: on disk, of what every epoch of Trainer reads.
@@ -52,6 +53,7 @@ class PipelineRun:
 
     usage: Usage
     nodes: dict[str, float]
+    texts: int
     texts_embedded: int
     auc: float
     bytes_an_impression: float
@@ -88,7 +90,7 @@ def run_twotower(
         "runs": str(folder / "runs"),
         "data": {"input": str(data), "schema_file": SCHEMA},
         "trainer": {**asdict(training), "validation_share": 0.0, "patience": training.epochs},
-        "evaluator": {"confidence": 0.0},
+        "evaluator": {"min_auc": MIN_AUC},
         "pusher": {"serving_root": str(folder / "serving")},
         **settings,
     }
@@ -110,6 +112,7 @@ def measure_twotower(folder: Path, data: Path, training: Training) -> PipelineRu
     return PipelineRun(
         usage=usage,
         nodes={node.id: node.seconds for node in record.nodes},
+        texts=_distinct_texts(Path(record.nodes[0].outputs["examples"])),
         texts_embedded=embedded(record)[0],
         auc=auc,
         bytes_an_impression=training_facts(record)["bytes_an_impression"],
@@ -140,14 +143,15 @@ def measure_stock_tfx(folder: Path, data: Path, training: Training) -> PipelineR
         ],
         folder / "output.log",
     )
-    examples = only_output(folder, "transform", "transformed_examples")
-    rows = {split: count_records(examples / f"Split-{split}") for split in (TRAIN, EVAL)}
+    written = only_output(folder, "transform", "transformed_examples")
+    rows = {split: count_records(written / f"Split-{split}") for split in (TRAIN, EVAL)}
     return PipelineRun(
         usage=usage,
         nodes=node_seconds(folder),
+        texts=_distinct_texts(only_output(folder, "example_gen", "examples")),
         texts_embedded=sum(rows.values()),  # one a row
         auc=_auc_by_tfma(only_output(folder, "evaluator", "evaluation")),
-        bytes_an_impression=bytes_in(examples / f"Split-{TRAIN}") / rows[TRAIN],
+        bytes_an_impression=bytes_in(written / f"Split-{TRAIN}") / rows[TRAIN],
         artifact_bytes=bytes_in(folder / ARTIFACTS),
     )
 
@@ -180,6 +184,12 @@ def count_records(split: Path) -> int:
 
     records = tf.data.TFRecordDataset([str(file) for file in split.glob("*.gz")], "GZIP")
     return int(records.reduce(0, lambda count, _: count + 1))
+
+
+def _distinct_texts(examples: Path) -> int:
+    from components.evaluator.score import count_texts
+
+    return len(count_texts(str(examples / f"Split-{TRAIN}"), Columns()))
 
 
 def _auc_by_tfma(evaluation: Path) -> float:

@@ -37,7 +37,7 @@ from tfx.orchestration.pipeline import Pipeline
 from tfx.proto import example_gen_pb2, pusher_pb2
 from tfx_bsl.public.tfxio import TensorFlowDatasetOptions
 
-from benchmarks.pipelines import ARTIFACTS, METADATA, SCHEMA
+from benchmarks.pipelines import ARTIFACTS, METADATA, MIN_AUC, SCHEMA
 from components.features import EVAL, PROBABILITY, RAW_SIGNATURE, TRAIN, Columns
 from components.transform import text_encoder
 from pipeline.config import ModelSettings, TextEncoderSettings
@@ -122,12 +122,12 @@ def _compiled_encoder() -> str:
 
 
 def _eval_config() -> tfma.EvalConfig:
-    at_least_chance = tfma.MetricThreshold(
-        value_threshold=tfma.GenericValueThreshold(lower_bound={"value": 0.5})
+    threshold = tfma.MetricThreshold(
+        value_threshold=tfma.GenericValueThreshold(lower_bound={"value": MIN_AUC})
     )
     metrics = [
         tfma.MetricConfig(class_name="ExampleCount"),
-        tfma.MetricConfig(class_name="AUC", threshold=at_least_chance),
+        tfma.MetricConfig(class_name="AUC", threshold=threshold),
     ]
     return tfma.EvalConfig(
         model_specs=[tfma.ModelSpec(signature_name=RAW_SIGNATURE, label_key=COLUMNS.label)],

@@ -31,8 +31,8 @@ _PARAMETERS = {"data": ("example-gen", "input_base"), "min_auc": ("evaluator", "
 # Nodes whose result depends on more than their inputs: on the serving root, or on the data, which
 # only Vertex looks at before it looks into its cache.
 _NEVER_CACHED = {
-    "kubeflow": ("example-gen", "evaluator", "pusher"),
-    "vertex": ("evaluator", "pusher"),
+    "kubeflow": ("example-gen", "schema-gate", "evaluator", "pusher"),
+    "vertex": ("schema-gate", "evaluator", "pusher"),
 }
 
 _STORES = {"kubeflow": ("gs://", "s3://", "minio://"), "vertex": ("gs://",)}

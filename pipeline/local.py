@@ -44,7 +44,7 @@ def run(config: PipelineConfig, display: Display) -> RunRecord:
     try:
         with output_to(record.folder / LOG_FILE):
             _run_nodes(_load(config, display), record, display)
-        record.status = "pushed"
+        record.status, record.exit_code = "pushed", 0
     except Exception as error:
         _explain(error, record)
     finally:

@@ -85,6 +85,11 @@ check_glibc() {
       "Build the Dockerfile instead."
 }
 
+check_compiler() {
+  command -v g++ >/dev/null ||
+    die "pyfarmhash is built from source and there is no g++. Install g++, or build the Dockerfile."
+}
+
 check_disk() {
   local free_kb
   free_kb=$(df -Pk . | awk 'NR == 2 { print $4 }')
@@ -196,6 +201,7 @@ make_venv() {
   check_platform
   base=$(find_python)
   check_glibc
+  check_compiler
   rm -rf "$venv"
   check_disk
   mkdir "$venv"

@@ -107,6 +107,12 @@ def test_an_old_glibc_without_apt_is_sent_to_the_dockerfile(clone: Path, command
     assert "Dockerfile" in line
 
 
+def test_a_missing_compiler_is_named(clone: Path, commands: Path) -> None:
+    offer_python(commands)
+    (commands / "g++").unlink(missing_ok=True)
+    assert "Install g++" in only_line(run_setup(clone, commands))
+
+
 def test_too_little_disk_is_refused_before_anything_is_written(clone: Path, commands: Path) -> None:
     offer_python(commands)
     fake(commands, "df", "Filesystem\n/dev/x 1 1 2097152 1 /")

@@ -91,11 +91,8 @@ def test_without_the_driver_hook_the_examples_are_the_same(
 def test_a_blocked_gate_is_a_failed_task_whose_message_is_the_verdict(
     finished: Harness, specification: Path, folder: Path
 ) -> None:
-    before = {task: finished.outputs[task] for task in ("example-gen", "trainer")}
-    others = dict.fromkeys(finished.tasks.keys() - {"evaluator", "pusher"}, {})
-    harness = Harness(
-        specification, folder / "blocked", {"min_auc": 0.99}, outputs={**others, **before}
-    )
+    done = {t: o for t, o in finished.outputs.items() if t not in ("evaluator", "pusher")}
+    harness = Harness(specification, folder / "blocked", {"min_auc": 0.99}, outputs=done)
     with pytest.raises(TaskFailedError) as failure:
         harness.run()
     error = failure.value
@@ -108,12 +105,14 @@ def test_a_blocked_gate_is_a_failed_task_whose_message_is_the_verdict(
 
 
 def test_anomalies_are_a_failed_task_whose_message_names_the_values(
-    pushed: Campaign, specification: Path, folder: Path
+    pushed: Campaign, finished: Harness, specification: Path, folder: Path
 ) -> None:
     text = (pushed.folder / "data/impressions.csv").read_text()
     (folder / "changed").mkdir()
     (folder / "changed/impressions.csv").write_text(text.replace('"25-34"', '"twenty-five"'))
-    harness = Harness(specification, folder / "stopped", {"data": str(folder / "changed")})
+    done = {"schema": finished.outputs["schema"]}
+    data = str(folder / "changed")
+    harness = Harness(specification, folder / "stopped", {"data": data}, outputs=done)
     with pytest.raises(TaskFailedError) as failure:
         harness.run()
     error = failure.value

@@ -23,10 +23,12 @@ from google.cloud.aiplatform_v1.types import PipelineJob, Schedule
 from google.protobuf import json_format
 
 from components.errors import InputError
+from pipeline.cli import submit as command
 from pipeline.config import PipelineConfig
 from pipeline.submit import submit
 
 Json = dict[str, Any]
+CONFIG = Path(__file__).parents[2] / "pipeline/configs/demo.yaml"
 PARENT = "projects/ours/locations/europe-west4"
 
 
@@ -47,6 +49,11 @@ def settings(**deploy: Any) -> PipelineConfig:
         },
     }
     return PipelineConfig.model_validate(given)
+
+
+def test_a_schedule_that_is_no_cron_is_refused_before_anything_is_compiled() -> None:
+    with pytest.raises(InputError, match=r"--schedule 'daily': expected minute, hour"):
+        command("vertex", CONFIG, schedule="daily")
 
 
 # --- Vertex --------------------------------------------------------------------------------------
