@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import grpc
 import numpy as np
@@ -17,7 +17,8 @@ from components import features
 from components.errors import InputError, TwotowerError
 from serving import predict_api
 
-# Values of a user attribute by user: strings, or numbers; None where one is missing.
+# Values of a user attribute by user: strings, or numbers, which may be written as strings; None
+# or "" where one is missing.
 Attribute = Sequence[str | float | None] | np.ndarray
 
 _SERVICE_CONFIG = {
@@ -95,8 +96,12 @@ class Client:
         label: of the versions to ask, such as stable; the newest if unset.
         credentials: of a server that wants TLS.
 
-    Every method raises grpc.RpcError with the server's code and message. UNAVAILABLE alone is
-    tried again, up to four times within the timeout.
+    Attributes that are not given are missing. What a model takes is asked of the server once, and
+    again when something does not fit.
+
+    Every method raises InputError for what a model does not take, and grpc.RpcError with the
+    server's code and message. UNAVAILABLE alone is tried again, up to four times within the
+    timeout.
 
     Example:
         >>> with Client("localhost:8500") as client:
@@ -126,6 +131,12 @@ class Client:
             request_serializer=predict_api.PredictRequest.SerializeToString,
             response_deserializer=predict_api.PredictResponse.FromString,
         )
+        self._call_metadata = self._channel.unary_unary(
+            predict_api.METADATA_METHOD,
+            request_serializer=predict_api.GetModelMetadataRequest.SerializeToString,
+            response_deserializer=predict_api.GetModelMetadataResponse.FromString,
+        )
+        self._inputs: dict[str, dict[str, np.dtype]] = {}  # by model
         self._timeout = timeout
         self._batch_size = batch_size
         self._label = label
@@ -151,19 +162,19 @@ class Client:
             texts: B texts.
             version: to ask, in place of the client's label or the newest.
         """
-        inputs = _columns(users) | {self._text: _strings(texts)}
-        answer, answered = self._ask(features.CLICK_MODEL, inputs, [features.PROBABILITY], version)
+        given = {**users, self._text: texts}
+        answer, answered = self._ask(features.CLICK_MODEL, given, [features.PROBABILITY], version)
         return Clicks(answer[features.PROBABILITY], answered)
 
     def user_embedding(
         self, users: Mapping[str, Attribute], *, version: int | None = None
     ) -> Embeddings:
         """Returns the user tower's output for B users; arguments as in click_probability."""
-        return self._embed(features.USER_TOWER, _columns(users), version)
+        return self._embed(features.USER_TOWER, users, version)
 
     def item_embedding(self, texts: Sequence[str], *, version: int | None = None) -> Embeddings:
         """Returns the item tower's output for B ad texts; arguments as in click_probability."""
-        return self._embed(features.ITEM_TOWER, {self._text: _strings(texts)}, version)
+        return self._embed(features.ITEM_TOWER, {self._text: texts}, version)
 
     def top_k(
         self,
@@ -181,36 +192,33 @@ class Client:
             allowed_ad_ids: the ads to choose from; all if empty.
             version: as in click_probability.
         """
-        inputs = _columns({name: [value] for name, value in user.items()}) | {
-            features.K: np.array(k, np.int32),
-            features.ALLOWED_AD_IDS: _strings(allowed_ad_ids),
-        }
+        given: dict[str, Attribute] = {name: [value] for name, value in user.items()}
+        given |= {features.K: np.array(k, np.int32), features.ALLOWED_AD_IDS: allowed_ad_ids}
         outputs = [features.AD_IDS, features.TEXTS, features.PROBABILITIES]
-        answer, _ = self._predict(features.RECOMMENDER, inputs, outputs, version)
+        answer, _ = self._predict(features.RECOMMENDER, given, 1, outputs, version)
         columns = (answer[name].tolist() for name in outputs)
         ads = [Ad(*ad) for ad in zip(*columns, strict=True)]
         return TopAds(ads, _one_version(features.RECOMMENDER, answer))
 
-    def _embed(
-        self, model: str, inputs: Mapping[str, np.ndarray], version: int | None
-    ) -> Embeddings:
+    def _embed(self, model: str, given: Mapping[str, Attribute], version: int | None) -> Embeddings:
         outputs = [features.EMBEDDING, features.LOGIT_EMBEDDING]
-        answer, answered = self._ask(model, inputs, outputs, version)
+        answer, answered = self._ask(model, given, outputs, version)
         return Embeddings(answer[features.EMBEDDING], answer[features.LOGIT_EMBEDDING], answered)
 
     def _ask(
         self,
         model: str,
-        inputs: Mapping[str, np.ndarray],
+        given: Mapping[str, Attribute],
         outputs: Sequence[str],
         version: int | None,
     ) -> tuple[dict[str, np.ndarray], int]:
         """Predicts in batches; the version that answers the first one answers them all."""
-        size = _common_size(inputs)
+        rows = range(_common_size(given))
         answers = []
-        for start in range(0, size, self._batch_size):
-            batch = {name: v[start : start + self._batch_size] for name, v in inputs.items()}
-            answer, version = self._predict(model, batch, outputs, version)
+        for start in rows[:: self._batch_size]:
+            size = len(rows[start : start + self._batch_size])
+            batch = {name: values[start : start + size] for name, values in given.items()}
+            answer, version = self._predict(model, batch, size, outputs, version)
             answers.append(answer)
         whole = {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}
         return whole, _one_version(model, whole)
@@ -218,21 +226,44 @@ class Client:
     def _predict(
         self,
         model: str,
-        inputs: Mapping[str, np.ndarray],
+        given: Mapping[str, Attribute],
+        size: int,
         outputs: Sequence[str],
         version: int | None,
     ) -> tuple[dict[str, np.ndarray], int]:
-        request = predict_api.PredictRequest(output_filter=[*outputs, features.MODEL_VERSION])
-        request.model_spec.name = model
+        spec = predict_api.ModelSpec(name=model)
         if version is not None:
-            request.model_spec.version.value = version
+            spec.version.value = version
         elif self._label is not None:
-            request.model_spec.version_label = self._label
-        for name, array in inputs.items():
-            request.inputs[name].CopyFrom(predict_api.to_tensor(array))
-        response = self._call(request, timeout=self._timeout)
+            spec.version_label = self._label
+        request = predict_api.PredictRequest(
+            model_spec=spec, output_filter=[*outputs, features.MODEL_VERSION]
+        )
+        inputs = self._inputs.get(model) or self._ask_inputs(spec)
+        try:
+            response = self._send(request, _fit(model, given, size, inputs))
+        except (InputError, grpc.RpcError) as error:
+            # Another version, with other inputs, may be the one that answers now.
+            if not _misfit(error) or (fresh := self._ask_inputs(spec)) == inputs:
+                raise
+            response = self._send(request, _fit(model, given, size, fresh))
         answer = {name: predict_api.to_array(tensor) for name, tensor in response.outputs.items()}
         return answer, response.model_spec.version.value
+
+    def _send(self, request: Any, inputs: Mapping[str, np.ndarray]) -> Any:
+        request.ClearField("inputs")
+        for name, array in inputs.items():
+            request.inputs[name].CopyFrom(predict_api.to_tensor(array))
+        return self._call(request, timeout=self._timeout)
+
+    def _ask_inputs(self, spec: Any) -> dict[str, np.dtype]:
+        request = predict_api.GetModelMetadataRequest(
+            model_spec=spec, metadata_field=[predict_api.SIGNATURE_DEF]
+        )
+        metadata = self._call_metadata(request, timeout=self._timeout)
+        inputs = predict_api.signature_inputs(metadata, features.RAW_SIGNATURE)
+        self._inputs[spec.name] = inputs
+        return inputs
 
 
 def match(users: Embeddings, ads: Embeddings) -> np.ndarray:
@@ -257,25 +288,44 @@ def _one_version(model: str, answer: Mapping[str, np.ndarray]) -> int:
     return int(versions[0])
 
 
-def _columns(users: Mapping[str, Attribute]) -> dict[str, np.ndarray]:
-    return {name: _column(values) for name, values in users.items()}
+def _fit(
+    model: str, given: Mapping[str, Attribute], size: int, inputs: Mapping[str, np.dtype]
+) -> dict[str, np.ndarray]:
+    """Makes a model's inputs of what is given; of each that is not, `size` values are missing."""
+    unknown = sorted(set(given) - set(inputs))
+    if unknown:
+        raise InputError(
+            f"no input {', '.join(unknown)} in {model}; it has {', '.join(sorted(inputs))}"
+        )
+    return {
+        name: _typed(name, given.get(name, [None] * size), dtype) for name, dtype in inputs.items()
+    }
 
 
-def _column(values: Attribute) -> np.ndarray:
-    """Strings if one of the values is a string, else float32; missing is "" or NaN."""
-    if any(isinstance(value, str) for value in values):
-        return _strings(["" if value is None else value for value in values])
-    return np.array([np.nan if value is None else value for value in values], np.float32)
+def _typed(name: str, values: Attribute, dtype: np.dtype) -> np.ndarray:
+    if dtype.kind == "O":
+        return _strings(name, values)
+    if isinstance(values, np.ndarray) and values.dtype == dtype:
+        return values
+    try:
+        return np.array([np.nan if value in (None, "") else value for value in values], dtype)
+    except ValueError as error:
+        raise InputError(f"{name}: the model expects numbers: {error}") from None
 
 
-def _strings(values: Sequence[object]) -> np.ndarray:
-    wrong = [value for value in values if not isinstance(value, str)]
+def _strings(name: str, values: Attribute) -> np.ndarray:
+    strings = ["" if value is None else value for value in values]
+    wrong = [value for value in strings if not isinstance(value, str)]
     if wrong:
-        raise InputError(f"{wrong[0]!r}: expected a string, as the values beside it are")
-    return np.array(values, dtype=object)
+        raise InputError(f"{name}: the model expects strings, got {wrong[0]!r}")
+    return np.array(strings, dtype=object)
 
 
-def _common_size(inputs: Mapping[str, np.ndarray]) -> int:
+def _misfit(error: InputError | grpc.RpcError) -> bool:
+    return isinstance(error, InputError) or error.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def _common_size(inputs: Mapping[str, Attribute]) -> int:
     sizes = {name: len(values) for name, values in inputs.items()}
     if len(set(sizes.values())) != 1:
         raise InputError(f"Every input needs as many values as the others, got {sizes}")

@@ -1,9 +1,10 @@
-"""The messages of TF Serving's Predict call, without TensorFlow.
+"""The messages of TF Serving's Predict and GetModelMetadata calls, without TensorFlow.
 
 The published stubs (tensorflow-serving-api) import all of TensorFlow: 703 MB of memory, where a
 client needs 69. These are the same messages on the wire, cut down to the fields
-that a client of the towers needs, from predict.proto, model.proto and tensor.proto. They live in a
-descriptor pool of their own, so that TensorFlow and the stubs may be imported beside them.
+that a client of the towers needs, from predict.proto, get_model_metadata.proto, model.proto,
+tensor.proto and meta_graph.proto. They live in a descriptor pool of their own, so that TensorFlow
+and the stubs may be imported beside them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from google.protobuf import (
+    any_pb2,
     descriptor_pb2,
     descriptor_pool,
     message_factory,
@@ -20,6 +22,8 @@ from google.protobuf import (
 )
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
+METADATA_METHOD = "/tensorflow.serving.PredictionService/GetModelMetadata"
+SIGNATURE_DEF = "signature_def"
 
 # TensorFlow's DataType of what flows through the towers, and the field that holds it.
 _DT_STRING = 7
@@ -33,6 +37,7 @@ _SCHEMA = """
 name: "predict.proto"
 package: "tensorflow.serving"
 syntax: "proto3"
+dependency: "google/protobuf/any.proto"
 dependency: "google/protobuf/wrappers.proto"
 message_type {
   name: "Dimension"
@@ -83,12 +88,52 @@ message_type {
     field { name: "value" number: 2 type_name: "Tensor" }
   }
 }
+message_type {
+  name: "GetModelMetadataRequest"
+  field { name: "model_spec" number: 1 type_name: "ModelSpec" }
+  field { name: "metadata_field" number: 2 label: LABEL_REPEATED type: TYPE_STRING }
+}
+message_type {
+  name: "GetModelMetadataResponse"
+  field { name: "metadata" number: 2 label: LABEL_REPEATED type_name: "MetadataEntry" }
+  nested_type {
+    name: "MetadataEntry"
+    options { map_entry: true }
+    field { name: "key" number: 1 type: TYPE_STRING }
+    field { name: "value" number: 2 type_name: ".google.protobuf.Any" }
+  }
+}
+message_type {
+  name: "SignatureDefMap"
+  field { name: "signature_def" number: 1 label: LABEL_REPEATED type_name: "SignatureDefEntry" }
+  nested_type {
+    name: "SignatureDefEntry"
+    options { map_entry: true }
+    field { name: "key" number: 1 type: TYPE_STRING }
+    field { name: "value" number: 2 type_name: "SignatureDef" }
+  }
+}
+message_type {
+  name: "SignatureDef"
+  field { name: "inputs" number: 1 label: LABEL_REPEATED type_name: "InputsEntry" }
+  nested_type {
+    name: "InputsEntry"
+    options { map_entry: true }
+    field { name: "key" number: 1 type: TYPE_STRING }
+    field { name: "value" number: 2 type_name: "TensorInfo" }
+  }
+}
+message_type {
+  name: "TensorInfo"
+  field { name: "dtype" number: 2 type: TYPE_INT32 }
+}
 """
 
 
 def _messages() -> dict[str, Any]:
     pool = descriptor_pool.DescriptorPool()
-    pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
+    for used in (any_pb2, wrappers_pb2):
+        pool.AddSerializedFile(used.DESCRIPTOR.serialized_pb)
     file = text_format.Parse(_SCHEMA, descriptor_pb2.FileDescriptorProto())
     pool.Add(file)
     found = pool.FindFileByName(file.name).message_types_by_name
@@ -97,8 +142,19 @@ def _messages() -> dict[str, Any]:
 
 _MESSAGES = _messages()
 Tensor = _MESSAGES["Tensor"]
+ModelSpec = _MESSAGES["ModelSpec"]
 PredictRequest = _MESSAGES["PredictRequest"]
 PredictResponse = _MESSAGES["PredictResponse"]
+GetModelMetadataRequest = _MESSAGES["GetModelMetadataRequest"]
+GetModelMetadataResponse = _MESSAGES["GetModelMetadataResponse"]
+SignatureDefMap = _MESSAGES["SignatureDefMap"]
+
+
+def signature_inputs(metadata: Any, signature: str) -> dict[str, np.dtype]:
+    """Returns what a signature takes, by name; strings are objects."""
+    # The Any's value itself: Unpack looks for the type's full name, which is TensorFlow's.
+    signatures = SignatureDefMap.FromString(metadata.metadata[SIGNATURE_DEF].value).signature_def
+    return {name: _dtype(info.dtype) for name, info in signatures[signature].inputs.items()}
 
 
 def to_tensor(array: np.ndarray) -> Any:
@@ -127,3 +183,7 @@ def to_array(tensor: Any) -> np.ndarray:
     if tensor.tensor_content:
         return np.frombuffer(tensor.tensor_content, dtype).reshape(shape)
     return np.array(getattr(tensor, field), dtype).reshape(shape)
+
+
+def _dtype(number: int) -> np.dtype:
+    return np.dtype(object) if number == _DT_STRING else _NUMBERS[number][0]

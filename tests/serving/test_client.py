@@ -15,7 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from components import features
 from components.errors import InputError
@@ -52,6 +57,29 @@ def test_missing_attributes_are_empty_or_nan(client: Client) -> None:
     expected = [len("25-34" + "10.000000"), len("-1.000000"), len("7.000000")]
     embeddings = client.user_embedding(USERS)
     assert embeddings.embedding[:, 0].tolist() == expected
+
+
+def test_attributes_that_are_not_given_are_missing(client: Client) -> None:
+    some = client.user_embedding({"att_age": ["25-34", ""]})
+    whole = client.user_embedding({"att_age": ["25-34", None], "att_income": [None, np.nan]})
+    np.testing.assert_array_equal(some.embedding, whole.embedding)
+    assert client.click_probability({}, TEXTS).probabilities.shape == (3,)
+    assert [ad.ad_id for ad in client.top_k({}, 1).ads] == ["a"]
+
+
+def test_numbers_may_be_strings_and_integers(client: Client) -> None:
+    written = client.user_embedding({"att_income": ["10", 7, "", 2.5]})
+    floats = np.array([10.0, 7.0, np.nan, 2.5], np.float32)
+    np.testing.assert_array_equal(
+        written.embedding, client.user_embedding({"att_income": floats}).embedding
+    )
+    with pytest.raises(InputError, match=r"att_income.*'much'"):
+        client.user_embedding({"att_income": ["much"]})
+
+
+def test_unknown_attributes_are_refused(client: Client) -> None:
+    with pytest.raises(InputError, match=r"no input att_hat .* it has att_age, att_income"):
+        client.user_embedding({"att_hat": ["top"]})
 
 
 def test_version_asked_for(client: Client) -> None:
@@ -125,6 +153,18 @@ class _Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
         self.versions = versions
         self.seconds = 0.0
         self.requests: list[predict_pb2.PredictRequest] = []
+        self.inputs = [[features.Columns().text]]
+        self.metadata_requests = 0
+
+    def GetModelMetadata(self, request: Any, context: grpc.ServicerContext) -> Any:
+        self.metadata_requests += 1
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        signature = signatures.signature_def[features.RAW_SIGNATURE]
+        for name in self.inputs.pop(0) if len(self.inputs) > 1 else self.inputs[0]:
+            signature.inputs[name].dtype = types_pb2.DT_STRING
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.metadata["signature_def"].Pack(signatures)
+        return response
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.requests.append(request)
@@ -198,6 +238,30 @@ def test_the_version_of_the_first_batch_is_asked_for_in_the_next(script: Any) ->
     asked = [request.model_spec.version.value for request in scripted.requests]
     assert asked == [0, 3, 3]
     assert not scripted.requests[0].model_spec.HasField("version")
+
+
+def test_what_a_model_takes_is_asked_once(script: Any) -> None:
+    scripted, client = script([], [3, 3, 4])
+    client.item_embedding(["one", "two"])
+    client.item_embedding(["three"])
+    assert scripted.metadata_requests == 1
+
+
+def test_a_model_that_takes_less_now_is_asked_again(script: Any) -> None:
+    scripted, client = script([Code.INVALID_ARGUMENT], [4])
+    scripted.inputs = [["att_age", "att_old"], ["att_age"]]
+    assert client.user_embedding({"att_age": ["25-34"]}).version == 4
+    assert [sorted(request.inputs) for request in scripted.requests] == [
+        ["att_age", "att_old"],
+        ["att_age"],
+    ]
+
+
+def test_a_model_that_takes_more_now_is_given_it(script: Any) -> None:
+    scripted, client = script([], [4])
+    scripted.inputs = [["att_age"], ["att_age", "att_new"]]
+    assert client.user_embedding({"att_new": ["x"]}).version == 4
+    assert sorted(scripted.requests[0].inputs) == ["att_age", "att_new"]
 
 
 def test_a_model_that_mixes_versions_is_refused(script: Any) -> None:

@@ -1,0 +1,82 @@
+"""Asks pushed models over gRPC, as production does, of a local server that lives for one answer."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from components.errors import InputError
+from components.evaluator.baseline import newest_click_model
+from components.features import CLICK_MODEL, Columns
+from serving.client import Ad, Client
+from serving.server.options import ServerOptions
+from serving.server.server import Server
+
+# The first request of a model that is not warmed up takes longer than those after it.
+_TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The probability that a user clicks an ad.
+
+    Attributes:
+        probability: of a click.
+        version: of the models.
+        best: the running ads that the user is most likely to click, if they were asked for.
+    """
+
+    probability: float
+    version: int
+    best: list[Ad]
+
+
+def ask(
+    serving_root: Path, attributes: Mapping[str, str], text: str, best: int | None = None
+) -> Answer:
+    """Asks the newest models of a serving root about one user.
+
+    Args:
+        serving_root: the folder that a run pushed to.
+        attributes: of the user; those not given are missing.
+        text: of the ad.
+        best: how many of the running ads to recommend.
+
+    Raises:
+        InputError: there are no such models, an attribute is not one of theirs or not of its type.
+    """
+    click_model = newest_click_model(str(serving_root))
+    if click_model is None:
+        raise InputError(
+            f"{serving_root}: no {CLICK_MODEL} in it; give the folder that `twotower run` pushed to"
+        )
+    columns = Columns.of_model(Path(click_model))
+    with tempfile.TemporaryDirectory() as folder:
+        # A socket that only this user can reach, and that takes no port.
+        socket = f"{folder}/grpc"
+        options = ServerOptions(
+            models=serving_root,
+            port=0,
+            rest_api_port=0,
+            grpc_socket_path=socket,
+            enable_model_warmup=False,
+            max_num_load_retries=0,
+        )
+        with (
+            Server(options),
+            Client(f"unix:{socket}", timeout=_TIMEOUT, columns=columns) as client,
+        ):
+            try:
+                return _ask(client, attributes, text, best)
+            except grpc.RpcError as error:
+                raise InputError(f"{serving_root}: {error.details()}") from None
+
+
+def _ask(client: Client, attributes: Mapping[str, str], text: str, best: int | None) -> Answer:
+    clicks = client.click_probability({n: [value] for n, value in attributes.items()}, [text])
+    ads = client.top_k(attributes, best).ads if best is not None else []
+    return Answer(float(clicks.probabilities[0]), clicks.version, ads)
