@@ -58,11 +58,17 @@ def _run(name: str) -> str:
     print(ran.stdout, flush=True)
     if ran.returncode:
         raise typer.Exit(ran.returncode)
-    about = ast.get_docstring(ast.parse(Path(__file__).with_name(f"{name}.py").read_text()))
     return (
-        f"{about}\n\nOn {date.today()}, in {time.perf_counter() - start:.0f} s, "
+        f"{_about(name)}\n\nOn {date.today()}, in {time.perf_counter() - start:.0f} s, "
         f"on {describe()}:\n\n```\n$ {' '.join(command)}\n{ran.stdout}```\n"
     )
+
+
+def _about(name: str) -> str:
+    """Returns the docstring of a benchmark, without the commands in it."""
+    source = Path(__file__).with_name(f"{name}.py").read_text()
+    paragraphs = (ast.get_docstring(ast.parse(source)) or "").split("\n\n")
+    return "\n\n".join(text for text in paragraphs if not text.startswith("    "))
 
 
 def with_section(page: str, name: str, section: str) -> str:

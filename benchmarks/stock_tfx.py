@@ -201,7 +201,9 @@ def _two_tower(transform: tft.TFTransformOutput) -> keras.Model:
     user = _tower(keras.layers.Concatenate()(one_hot), (*settings.user_layers, settings.embedding))
     ad = _tower(inputs[AD_EMBEDDING], (*settings.item_layers, settings.embedding))
     match = keras.layers.Dot(axes=1)([user, ad])
-    click = keras.layers.Dense(1, "sigmoid", kernel_constraint="non_neg")(match)
+    click = keras.layers.Dense(
+        1, "sigmoid", kernel_initializer="ones", kernel_constraint="non_neg"
+    )(match)
     return keras.Model(inputs, click)
 
 

@@ -98,6 +98,29 @@ def predict(
 
 
 @app.command()
+def ask(
+    models: Models,
+    text: Annotated[str, typer.Option(help="Of one ad.")],
+    attributes: Annotated[
+        str, typer.Option(help="Of one user: att_age=25-34,att_gender=female")
+    ] = "",
+    best: Annotated[
+        int | None, typer.Option(min=1, help="Recommend so many running ads, too.")
+    ] = None,
+) -> None:
+    """Ask the pushed models over gRPC: starts a local server, asks it, stops it."""
+    with _quiet():
+        from serving.ask import ask as ask_models
+
+        answer = ask_models(models, _pairs(attributes), text, best)
+    print(f"click probability {answer.probability:.4f}, says version {answer.version}")
+    if answer.best:
+        print("its best running ads for this user:")
+    for ad in answer.best:
+        print(f"{ad.probability:.4f}  {ad.ad_id}  {ad.text}")
+
+
+@app.command()
 def score(
     models: Models,
     users: Annotated[str, typer.Option(help="CSV with users' attributes: a file or a folder.")],
@@ -152,6 +175,66 @@ def index(
         )
     else:
         print(f"Version {done.version} recommends these {done.ads:,} ads already")
+
+
+@app.command()
+def preview(
+    models: Models,
+    texts: Annotated[list[str], typer.Argument(help="Ad texts that nobody has seen yet.")],
+    users: Annotated[
+        Path | None, typer.Option(help="CSV with users' attributes, whose segments to look at.")
+    ] = None,
+    attributes: Annotated[
+        list[str], typer.Option(help="A segment instead: att_age=25-34,att_gender=female")
+    ] = [],  # noqa: B006
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    page: Annotated[Path | None, typer.Option(help="File for an HTML page instead.")] = None,
+) -> None:
+    """Preview who would click a text, by segment, beside the running ads."""
+    with _quiet():
+        from serving import preview_output
+        from serving.preview import Previewer
+
+        if (users is None) == (not attributes):
+            raise InputError("give either --users, or --attributes once for each segment")
+        if users is not None:
+            previewer = Previewer.of_csv(models, users)
+        else:
+            previewer = Previewer.of_attributes(models, [_pairs(each) for each in attributes])
+        previews = previewer.preview(texts)
+    if page is not None:
+        preview_output.write_page(previews, page)
+        print(f"{page}: what to expect")
+    elif json:
+        print(preview_output.as_json(previews))
+    else:
+        preview_output.show(previews, Console())
+
+
+@app.command()
+def console(
+    models: Models,
+    users: Annotated[Path, typer.Option(help="CSV with users' attributes to preview for.")],
+    port: Annotated[int, typer.Option(help="Port of the page, and of the REST API.")] = 8501,
+    grpc_port: Annotated[int, typer.Option(help="Port of the gRPC API.")] = 8500,
+) -> None:
+    """Serve a page on this machine where a copywriter tries texts, beside the models' API."""
+    import signal
+
+    with _quiet():
+        from serving.console.app import PATH
+        from serving.console.app import Console as TextConsole
+        from serving.server.options import ServerOptions
+        from serving.server.server import Server
+
+        options = ServerOptions(models=models, port=grpc_port, rest_api_port=port)
+        server = Server(options, TextConsole(models, users).routes())
+    # Blocked before threads begin, so that none of them takes what is waited for.
+    ends = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    with server:
+        print(f"http://{options.host}:{port}{PATH}  (Ctrl-C ends it)")
+        signal.sigwait(ends)
 
 
 @app.command(
@@ -260,6 +343,32 @@ def submit(
 
         where = submit_to(settings, target, schedule)
     print(f"{settings.name} {'runs' if schedule is None else 'is scheduled'} on {target}: {where}")
+
+
+@app.command()
+def tune(
+    config: ConfigFile,
+    trials: Annotated[int, typer.Option(min=1, help="Settings to try.")] = 20,
+    out: Annotated[
+        Path | None, typer.Option(help="YAML file for the best settings; else in the runs' folder.")
+    ] = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Look for better settings of the model, on the data of the newest run."""
+    from pipeline.config import PipelineConfig, load_config
+    from pipeline.display import Display
+
+    display = Display()
+
+    def configure(more: list[str]) -> PipelineConfig:
+        return load_config(config, [*overrides, *more])
+
+    file = out or configure([]).folder / "tune" / "best.yaml"
+    with display.step("load Keras"), _quiet():
+        from pipeline import tune as tuning
+    best = tuning.tune(configure, trials, display)[0]
+    tuning.write_settings(best.config, file)
+    print(f"Best: {best}\nSettings: {file}\nNext: twotower run --config {file}")
 
 
 @app.command()

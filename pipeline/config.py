@@ -153,7 +153,33 @@ class TrainerSettings(Settings):
     patience: Annotated[int, Field(ge=0)] = Field(
         3, description="Epochs without a better validation loss before training stops."
     )
+    warm_start: bool = Field(
+        False, description="Begin from the weights of the last pushed model, where shapes match."
+    )
     seed: int = Field(1, description="Same seed and data give the same model.")
+
+
+class Range(Settings):
+    """Numbers to try a setting with; whole ones if both ends are written as such."""
+
+    low: int | float = Field(description="Least.")
+    high: int | float = Field(description="Most.")
+    log: bool = Field(False, description="Try orders of magnitude alike.")
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Range:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError("expected low < high, and 0 < low where log is true")
+        return self
+
+
+class TuneSettings(Settings):
+    """What `twotower tune` varies."""
+
+    space: dict[str, Range | Annotated[tuple[Any, ...], Field(min_length=2)]] = Field(
+        {},
+        description="By key, as in trainer.learning_rate: a list of values, or {low, high, log}.",
+    )
 
 
 class EvaluatorSettings(Settings):
@@ -327,6 +353,7 @@ class PipelineConfig(Settings):
     transform: TransformSettings = TransformSettings()
     model: ModelSettings = ModelSettings()
     trainer: TrainerSettings = TrainerSettings()
+    tune: TuneSettings = TuneSettings()
     evaluator: EvaluatorSettings = EvaluatorSettings()
     validator: ValidatorSettings = ValidatorSettings()
     pusher: PusherSettings = PusherSettings()

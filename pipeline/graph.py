@@ -82,6 +82,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
             "model": config.model.model_dump(),
             "trainer": config.trainer.model_dump(),
             "code_fingerprint": prepared.code_fingerprint,
+            **(_in_service(config, prepared) if config.trainer.warm_start else {}),
         },
     ).with_id("trainer")
 
@@ -142,6 +143,14 @@ def create_pipeline(
         enable_cache=config.cache,
         **runner_arguments,
     )
+
+
+def _in_service(config: PipelineConfig, prepared: Prepared) -> dict[str, str]:
+    """What a node depends on that begins from the models in service."""
+    return {
+        "serving_root": str(config.pusher.serving_root),
+        "ticket": prepared.push_ticket,
+    }
 
 
 def _path_of(function: Any) -> str:

@@ -14,11 +14,10 @@ from components.features import Columns
 from components.trainer import input_data
 from components.trainer.export import Exporter
 from components.trainer.training import train
-from components.trainer.training_data import TrainingData
+from components.trainer.training_data import FOLDER, TrainingData
 from components.trainer.transform_graph import TransformGraph
+from components.trainer.warm_start import warm_start
 from pipeline.config import ModelSettings, TrainerSettings
-
-IMPRESSIONS = "impressions"  # The folder of the training data, beside the logs.
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -26,7 +25,7 @@ def run_fn(fn_args: FnArgs) -> None:
 
     Args:
         fn_args: TFX's; its custom_config holds `columns`, `model` and `trainer`, each as in
-            pipeline/config.py.
+            pipeline/config.py, and for a warm start `serving_root`.
     """
     config = fn_args.custom_config
     columns = Columns(**config["columns"])
@@ -36,7 +35,7 @@ def run_fn(fn_args: FnArgs) -> None:
     transform = TransformGraph(fn_args.transform_output, columns)
     impressions, validation, ads = input_data.write_compact(
         [file for pattern in fn_args.train_files for file in sorted(tf.io.gfile.glob(pattern))],
-        run / IMPRESSIONS,
+        run / FOLDER,
         transform,
         columns,
         validation_share=settings.validation_share,
@@ -50,10 +49,13 @@ def run_fn(fn_args: FnArgs) -> None:
         user_ids=transform.user_ids,
         ad_ids=transform.ad_ids,
     )
-    data.save(run / IMPRESSIONS)
+    data.save(run / FOLDER)
 
     keras.utils.set_random_seed(settings.seed)
     model = data.two_tower(ModelSettings(**config["model"]))
+    begun_from = (
+        warm_start(model, data, Path(config["serving_root"])) if settings.warm_start else None
+    )
     tensorboard = keras.callbacks.TensorBoard(str(run / "tensorboard"), write_graph=False)
     start = time.monotonic()
     history = train(model, data, settings, [tensorboard])
@@ -68,6 +70,7 @@ def run_fn(fn_args: FnArgs) -> None:
         "user_width": transform.user_width,
         "ad_width": transform.ad_width,
         "parameters": model.count_params(),
+        "begun_from_version": begun_from,
         "seconds": seconds,
         "history": history,
     }

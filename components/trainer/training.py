@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 
-from components.trainer.input_data import batches
+from components.trainer.input_data import Impressions, batches
 from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import TwoTower
 from pipeline.config import TrainerSettings
@@ -57,12 +57,25 @@ def train(
         shuffle=False,  # The data comes shuffled.
     )
     if settings.calibrate and watched:
-        logits = model.predict(watched, verbose=0)
-        labels = np.concatenate([labels for _, labels in watched.as_numpy_iterator()])
-        scale, shift = platt(logits, labels)
+        scale, shift = platt(*predict(model, validation, data.ads))
         weight, bias = model.click.get_weights()
         model.click.set_weights([scale * weight, scale * bias + shift])
     return history.history
+
+
+def predict(
+    model: TwoTower, impressions: Impressions, ads: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the logits [N] float32 of impressions, in the order on disk, and their labels [N].
+
+    Args:
+        model: the towers.
+        impressions: the rows.
+        ads: the model's inputs for the ads, by their number.
+    """
+    rows = batches(impressions, ads, _VALIDATION_BATCH)
+    logits = model.predict(rows, verbose=0)
+    return logits, np.concatenate([labels for _, labels in rows.as_numpy_iterator()])
 
 
 def _optimizer(settings: TrainerSettings, rows: int) -> keras.optimizers.Optimizer:

@@ -16,7 +16,7 @@ from components.trainer.input_data import Impressions
 from components.trainer.two_tower import ADS, TwoTower
 from pipeline.config import ModelSettings
 
-_ADS_FILE = "ads.npz"
+FOLDER = "impressions"  # Beside the logs of the training.
 _FACTS_FILE = "facts.json"
 
 
@@ -51,11 +51,17 @@ class TrainingData:
         )
 
     def save(self, folder: Path) -> None:
-        """Writes what is not in the folder of the impressions yet."""
-        np.savez(folder / _ADS_FILE, **self.ads)
-        facts = asdict(self) | {"ads": None}
-        for part in ("impressions", "validation"):
-            facts[part]["file"] = facts[part]["file"].name
+        """Writes, beside the files of the impressions, all else that `load` needs."""
+        for name, values in self.ads.items():
+            np.save(folder / f"{name}.npy", values)
+        facts = {
+            "impressions": asdict(self.impressions) | {"file": self.impressions.file.name},
+            "validation": asdict(self.validation) | {"file": self.validation.file.name},
+            "ads": list(self.ads),
+            "user_width": self.user_width,
+            "user_ids": self.user_ids,
+            "ad_ids": self.ad_ids,
+        }
         (folder / _FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
 
     @staticmethod
@@ -68,5 +74,5 @@ class TrainingData:
         facts = json.loads((folder / _FACTS_FILE).read_text(encoding="utf-8"))
         for part in ("impressions", "validation"):
             facts[part] = Impressions(**facts[part] | {"file": folder / facts[part]["file"]})
-        with np.load(folder / _ADS_FILE) as ads:
-            return TrainingData(**facts | {"ads": dict(ads)})
+        facts["ads"] = {name: np.load(folder / f"{name}.npy") for name in facts["ads"]}
+        return TrainingData(**facts)

@@ -119,6 +119,17 @@ def test_order_by_dot_product_stays_order_by_probability() -> None:
     assert model.click.get_weights()[0][0, 0] >= 0
 
 
+def test_units_and_ids_are_dropped_when_keras_trains_and_only_then() -> None:
+    model = TwoTower(12, 7, user_ids=9, ad_ids=5, embedding=4, dropout=0.5, id_dropout=0.5)
+    inputs = batch()
+    np.testing.assert_array_equal(model(inputs), model(inputs))
+    labels = np.zeros(len(inputs[AD_OF]), np.float32)
+    data = tf.data.Dataset.from_tensors((inputs, labels))
+    model.compile(keras.optimizers.SGD(0.0), keras.losses.BinaryCrossentropy(from_logits=True))
+    losses = model.fit(data, epochs=3, verbose=0, shuffle=False).history["loss"]
+    assert len(set(losses)) == 3  # nothing is learned, so only dropping makes them differ
+
+
 def test_dropped_ids_become_the_unseen_one_and_only_in_training() -> None:
     keras.utils.set_random_seed(1)
     ids = np.arange(1, 10_001)

@@ -1,0 +1,159 @@
+"""The data that benchmarks/quality.py compares models on, and what a model of ours takes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from components.features import Columns
+from components.trainer.input_data import Impressions
+from components.trainer.training_data import TrainingData
+from components.trainer.two_tower import AD_ID, ADS
+from components.transform import text_encoder
+from pipeline.config import ModelSettings, TextEncoderSettings, TransformSettings
+
+_COLUMNS = Columns(user_id="user_id")
+_BLOCK = 4096
+_BUCKETS = TransformSettings.model_fields["buckets"].default
+
+
+@dataclass(frozen=True)
+class Data:
+    """Impressions, and the embeddings of their texts.
+
+    Attributes:
+        attributes: those of the users [N], strings and numbers.
+        users: the number of each row's user [N]; None where the data has no users.
+        ads: the number of each row's ad, a distinct pair of id and text [N].
+        labels: 1 for a click, else 0 [N].
+        vectors: the embedding of each ad's text [ads, H] float32.
+    """
+
+    attributes: pd.DataFrame
+    users: np.ndarray | None
+    ads: np.ndarray
+    labels: np.ndarray
+    vectors: np.ndarray
+
+
+@dataclass(frozen=True)
+class Split:
+    """The rows to train on, to stop training by, and to test on."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+def read(csv: Path) -> Data:
+    """Reads a campaign; its texts are embedded once, into a file beside it."""
+    rows = pd.read_csv(csv, dtype={_COLUMNS.ad_id: str})
+    ads = rows.groupby([_COLUMNS.ad_id, _COLUMNS.text], sort=False)
+    texts = rows[_COLUMNS.text][~ads.cumcount().astype(bool)]
+    users = rows.get(_COLUMNS.user_id)
+    return Data(
+        attributes=rows[_COLUMNS.attributes(rows)],
+        users=None if users is None else users.factorize()[0],
+        ads=ads.ngroup().to_numpy(),
+        labels=rows[_COLUMNS.label].to_numpy(),
+        vectors=_embed(texts.tolist(), csv.with_name("embeddings.npy")),
+    )
+
+
+def _embed(texts: list[str], cache: Path) -> np.ndarray:
+    if not cache.exists():
+        settings = TextEncoderSettings()
+        folder = text_encoder.compile_encoder(
+            settings.encoder,
+            settings.preprocessor,
+            settings.max_tokens,
+            settings.cache.expanduser(),
+        )
+        encoder = text_encoder.load(folder)
+        np.save(
+            cache,
+            tf.concat(
+                [encoder(part) for part in tf.data.Dataset.from_tensor_slices(texts).batch(64)], 0
+            ),
+        )
+    return np.load(cache)
+
+
+def split_rows(data: Data, seed: int) -> Split:
+    """Draws 72% of the rows to train on, 8% for validation, 20% to test."""
+    return _split(np.random.default_rng(seed).random(len(data.labels)))
+
+
+def split_ads(data: Data, seed: int) -> Split:
+    """Holds a fifth of the ads out whole, to test on ads that nobody has seen."""
+    draw = np.random.default_rng(seed)
+    held_out = draw.random(len(data.vectors)) < 0.2
+    return _split(np.where(held_out[data.ads], 1.0, 0.8 * draw.random(len(data.labels))))
+
+
+def _split(draw: np.ndarray) -> Split:
+    part = np.searchsorted([0.72, 0.8], draw, side="right")
+    return Split(*(np.flatnonzero(part == number) for number in range(3)))
+
+
+def compact(
+    data: Data, split: Split, settings: ModelSettings, folder: Path
+) -> tuple[TrainingData, Impressions]:
+    """Writes what a model of ours trains on, and is tested on, as the pipeline's Trainer would.
+
+    What it learns of the attributes and ids, it learns from the rows of `split.train`.
+    """
+    positions, width = _positions(data.attributes, split.train)
+    columns = [positions]
+    user_ids = ad_ids = 0
+    inputs = {ADS: data.vectors}
+    if settings.user_id and data.users is not None:
+        ids, user_ids = _known(data.users, split.train)
+        columns.append(ids)
+    if settings.ad_id:
+        ids, ad_ids = _known(data.ads, split.train)
+        inputs[AD_ID] = np.zeros(len(data.vectors), np.int32)
+        inputs[AD_ID][data.ads] = ids
+    rows = np.column_stack([*columns, data.ads, data.labels]).astype(np.int32)
+
+    def write(name: str, part: np.ndarray) -> Impressions:
+        file = folder / name
+        with tf.io.TFRecordWriter(str(file)) as writer:
+            for start in range(0, len(part), _BLOCK):
+                writer.write(rows[part[start : start + _BLOCK]].tobytes())
+        return Impressions(file, len(part), rows.shape[1], has_user_id=settings.user_id)
+
+    training = TrainingData(
+        write("train", split.train),
+        write("validation", split.validation),
+        inputs,
+        user_width=width,
+        user_ids=user_ids,
+        ad_ids=ad_ids,
+    )
+    return training, write("test", split.test)
+
+
+def _positions(attributes: pd.DataFrame, train: np.ndarray) -> tuple[np.ndarray, int]:
+    """Returns where the ones of each row's one-hot vector are [N, A], and its width."""
+    positions = []
+    width = 0
+    for name in attributes:
+        values = attributes[name]
+        if values.dtype != object:
+            edges = values.iloc[train].quantile(np.arange(1, _BUCKETS) / _BUCKETS)
+            values = pd.Series(np.searchsorted(edges, values)).where(values.notna().to_numpy())
+        codes, count = _known(values.fillna("").to_numpy(), train)
+        positions.append(width + codes)
+        width += count
+    return np.column_stack(positions), width
+
+
+def _known(values: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, int]:
+    """Numbers the values [N] from 1; 0 is one that no row of `train` has; how many there are."""
+    known = pd.unique(values[train])
+    return pd.Index(known).get_indexer(values) + 1, len(known) + 1

@@ -1,0 +1,95 @@
+"""The console: a page on the local server where a copywriter tries texts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from components.errors import TwotowerError
+from serving.console import pages
+from serving.preview import Preview, Previewer
+from serving.towers import newest_version
+
+PATH = "/console"
+
+# All that the page needs comes from the server itself.
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Console:
+    """Answers with previews by the newest models, also after a push.
+
+    Args:
+        serving_root: the folder that a run pushed to.
+        users: CSV input of the users to preview for.
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
+
+    def __init__(self, serving_root: Path, users: Path) -> None:
+        self._root = serving_root
+        self._users = users
+        self._lock = threading.Lock()
+        self._previewer = Previewer.of_csv(serving_root, users)
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """Returns the console's pages, for the local server."""
+        return [
+            Route(PATH, self._page),
+            Route(f"{PATH}/results", self._results),
+            Mount(f"{PATH}/static", StaticFiles(directory=pages.STATIC)),
+        ]
+
+    def _page(self, request: Request) -> Response:
+        return self._answer(request, pages.console)
+
+    def _results(self, request: Request) -> Response:
+        return self._answer(request, lambda _, previews: pages.results(previews))
+
+    def _answer(
+        self, request: Request, render: Callable[[Sequence[str], Sequence[Preview]], str]
+    ) -> Response:
+        texts = _texts(request)
+        if problem := _problem(texts):
+            return PlainTextResponse(problem, 400)
+        try:
+            previews = self.preview(texts)
+        except TwotowerError as error:  # a push under way, or a serving root that is gone
+            return PlainTextResponse(str(error), 503)
+        return HTMLResponse(render(texts, previews), headers=_HEADERS)
+
+    def preview(self, texts: Sequence[str]) -> list[Preview]:
+        """Returns what the newest models expect of the texts."""
+        if not texts:
+            return []
+        with self._lock:
+            if newest_version(self._root) != self._previewer.version:
+                self._previewer = Previewer.of_csv(self._root, self._users)
+            previewer = self._previewer
+        return previewer.preview(texts)
+
+
+def _texts(request: Request) -> list[str]:
+    texts = [text.strip() for text in request.query_params.getlist("text")]
+    return [text for text in texts if text]
+
+
+def _problem(texts: Sequence[str]) -> str | None:
+    if len(texts) > pages.TEXTS:
+        return f"{len(texts)} texts; expected {pages.TEXTS} at most"
+    if any(len(text) > pages.LONGEST for text in texts):
+        return f"a text is longer than {pages.LONGEST} characters"
+    return None

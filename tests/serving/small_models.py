@@ -1,0 +1,85 @@
+"""Small real models, made as a run makes them, for the tests of what reads pushed models."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from components.features import Columns
+from components.pusher.publish import publish
+from components.trainer.export import Exporter
+from components.trainer.transform_graph import TransformGraph
+from components.trainer.two_tower import TwoTower
+
+CATALOGUE = {f"ad-{number}": f"Ad number {number} of many" for number in range(12)}
+AGES = ["young", "old", "äldre"]
+
+
+def users(count: int) -> list[dict[str, Any]]:
+    """Users with a string and a numeric attribute, some of them missing."""
+    draw = np.random.default_rng(7)
+    return [
+        {
+            "user_id": f"user-{number % 40}",
+            "att_age": None if number % 9 == 4 else AGES[draw.integers(3)],
+            "att_days": None if number % 7 == 3 else int(draw.integers(1000)),
+        }
+        for number in range(count)
+    ]
+
+
+@functools.cache
+def exports(analyse: Callable[..., Path], ids: bool = False) -> Path:
+    """The four models; with ids they take the user's and the ad's, too."""
+    rows = [
+        {**user, "text": text, "message_id": ad, "clicked": number % 2}
+        for number, (user, (ad, text)) in enumerate(
+            zip(users(120), 10 * list(CATALOGUE.items()), strict=True)
+        )
+    ]
+    columns = Columns(user_id="user_id" if ids else None)
+    settings = {"columns": columns.model_dump(), "user_id": ids, "ad_id": ids}
+    graph = analyse(rows, **settings)
+    transform = TransformGraph(str(graph), columns)
+    keras.utils.set_random_seed(3)
+    model = TwoTower(
+        transform.user_width,
+        transform.ad_width,
+        user_ids=transform.user_ids,
+        ad_ids=transform.ad_ids,
+    )
+    for weights in model.weights:  # also the biases, which begin as zeros
+        weights.assign(weights + keras.random.normal(weights.shape, stddev=0.2, seed=1))
+    model.click.set_weights([np.array([[3.0]]), np.array([-1.0])])
+    folder = graph.parent / "exports"
+    catalogue = {ad.encode(): text.encode() for ad, text in CATALOGUE.items()}
+    Exporter(model, transform, columns).export(folder, catalogue)
+    return folder
+
+
+def push(models: Path, root: Path) -> Path:
+    """Pushes the models as a further version, and returns the serving root."""
+    publish(models, root, keep_versions=3)
+    return root
+
+
+def write_csv(file: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Writes rows; None is an empty field."""
+    rows = list(rows)
+    lines = [",".join(rows[0]), *(",".join(_field(v) for v in row.values()) for row in rows)]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def write_ads(file: Path, ads: Mapping[str, str]) -> Path:
+    """Writes a catalogue."""
+    return write_csv(file, [{"message_id": ad, "text": text} for ad, text in ads.items()])
+
+
+def _field(value: Any) -> str:
+    return "" if value is None else '"{}"'.format(str(value).replace('"', '""'))
