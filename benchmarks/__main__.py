@@ -71,13 +71,14 @@ def _about(name: str) -> str:
     return "\n\n".join(text for text in paragraphs if not text.startswith("    "))
 
 
-def with_section(page: str, name: str, section: str) -> str:
-    """Returns the page with the section of `name` replaced, or added at its end."""
-    text = f"## {name}\n\n{section}"
-    old = re.compile(rf"^## {name}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
-    if old.search(page):
-        return old.sub(lambda _: f"{text}\n", page).rstrip("\n") + "\n"
-    return f"{page.rstrip()}\n\n{text}"
+def with_section(page: str, name: str, text: str) -> str:
+    """Returns the page with the section of `name` replaced or added, in the order of BENCHMARKS."""
+    start, *parts = re.split(r"^## ", page, flags=re.MULTILINE)
+    sections = {part.partition("\n")[0]: part for part in parts}
+    sections[name] = f"{name}\n\n{text}"
+    order = {name: place for place, name in enumerate(BENCHMARKS)}
+    names = sorted(sections, key=lambda name: order.get(name, -1))
+    return "\n\n## ".join([start.strip(), *(sections[name].strip() for name in names)]) + "\n"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ for the same texts with a word more: it has never seen them, so BERT runs.
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.machine import bytes_in, fresh_folder
+from benchmarks.machine import bytes_in, fresh_folder, memory
 from benchmarks.pipelines import Training, run_twotower, write_data
 from components.features import CLICK_MODEL, PROBABILITY, RAW_SIGNATURE, Columns
 from pipeline.quiet import output_to
@@ -43,7 +44,10 @@ def main(
         write_data(data, rows, ads)
         run_twotower(folder / "memo", data, Training())
         run_twotower(folder / "no_memo", data, Training(), transform={"ad_memo": False})
-        memo, no_memo = (ServedModel(folder / name / "serving") for name in ("memo", "no_memo"))
+        # The first model of a process pays for what all of them share.
+        _, memo, no_memo = (
+            ServedModel(folder / name / "serving") for name in ("memo", "memo", "no_memo")
+        )
         known = impressions(data, requests + _WARM_UP)
         unseen = known.assign(**{COLUMNS.text: known[COLUMNS.text] + " Today."})
         kinds = {
@@ -51,29 +55,43 @@ def main(
             "known ad, without it": (no_memo, no_memo.requests(known)),
             "unseen ad, with the memo": (memo, memo.requests(unseen)),
         }
+        _check(memo, no_memo, known)
         took = _take_turns(list(kinds.values()))
-    table = Table("request", "p50 ms", "p99 ms", "ratio", "model on disk")
-    median = np.median(took, axis=1)
-    for number, (kind, (model, _)) in enumerate(kinds.items()):
+    models = [model for model, _ in kinds.values()]
+    Console().print(_table(list(kinds), models, took))
+
+
+def _table(kinds: list[str], models: list[ServedModel], took: np.ndarray) -> Table:
+    table = Table("request", "p50 ms", "p99 ms", "ratio", "on disk", "in memory")
+    median, late = np.percentile(took, [50, 99], axis=1)
+    for number, (kind, model) in enumerate(zip(kinds, models, strict=True)):
         table.add_row(
             kind,
             f"{median[number]:.2f}",
-            f"{np.percentile(took[number], 99):.2f}",
+            f"{late[number]:.2f}",
             f"{median[number] / median[0]:.1f}",
             f"{model.bytes_on_disk / 1e6:.0f} MB",
+            f"{model.bytes_in_memory / 1e6:.0f} MB",
         )
-    Console().print(table)
+    return table
 
 
 class ServedModel:
-    """The click model of a serving root, in a session as TF Serving has it."""
+    """The click model of a serving root, in a session as TF Serving has it.
+
+    Attributes:
+        bytes_on_disk: of the SavedModel.
+        bytes_in_memory: by which this process grew when it was loaded.
+    """
 
     def __init__(self, serving_root: Path) -> None:
         from serving.server.saved_model import SavedModel
 
         folder = serving_root / CLICK_MODEL / "1"
         self.bytes_on_disk = bytes_in(folder)
+        before = memory(os.getpid())
         self._model = SavedModel(folder, 1)
+        self.bytes_in_memory = memory(os.getpid()) - before
         self._signature = self._model.signatures[RAW_SIGNATURE]
 
     def requests(self, rows: pd.DataFrame) -> list[dict[str, np.ndarray]]:
@@ -97,6 +115,15 @@ def impressions(data: Path, count: int) -> pd.DataFrame:
     rows = pd.read_csv(data / "impressions.csv")
     often = rows.groupby(COLUMNS.text)[COLUMNS.text].transform("size") >= _OFTEN
     return rows[often].sample(count, replace=True, random_state=1)
+
+
+def _check(memo: ServedModel, no_memo: ServedModel, rows: pd.DataFrame) -> None:
+    """Both models answer alike, or the comparison means nothing."""
+    with_memo, without = (
+        np.concatenate([model.ask(request) for request in model.requests(rows)])
+        for model in (memo, no_memo)
+    )
+    np.testing.assert_allclose(with_memo, without, atol=1e-3)
 
 
 def _take_turns(kinds: list[tuple[ServedModel, list[dict[str, np.ndarray]]]]) -> np.ndarray:

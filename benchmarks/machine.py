@@ -58,7 +58,7 @@ def measure(command: Sequence[str], log: Path) -> Usage:
         subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process,
     ):
         while process.poll() is None:
-            peak = max(peak, _memory(process.pid))
+            peak = max(peak, memory(process.pid))
             time.sleep(_SAMPLING)
     if process.returncode:
         end = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
@@ -66,7 +66,7 @@ def measure(command: Sequence[str], log: Path) -> Usage:
     return Usage(time.perf_counter() - start, peak)
 
 
-def _memory(process: int) -> int:
+def memory(process: int) -> int:
     """Returns the bytes that a process and its children hold now; what they share counts once."""
     own, shared = 0, [0]
     for pid in _tree(process):

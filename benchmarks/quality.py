@@ -35,6 +35,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
+from benchmarks.machine import FOLDER
 from benchmarks.quality_data import Data, Split, compact, read, split_ads, split_rows
 from components.evaluator.metrics import auc, calibration_error, grouped_auc, log_loss
 from components.trainer.training import predict, train
@@ -42,7 +43,7 @@ from pipeline.config import load_config
 from pipeline.samples.campaign import write_campaign
 from pipeline.samples.movielens import write_movielens
 
-CACHE = Path("build/quality")
+CACHE = FOLDER / "quality"
 CONFIGS = Path("pipeline/configs")
 CAMPAIGN_ROWS, CAMPAIGN_ADS, CAMPAIGN_SEED = 500_000, 500, 1
 SOON = 2.0  # Seconds after which the AUC is looked at.

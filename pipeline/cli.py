@@ -357,13 +357,14 @@ def tune(
     """Look for better settings of the model, on the data of the newest run."""
     from pipeline.config import PipelineConfig, load_config
     from pipeline.display import Display
-
-    display = Display()
+    from pipeline.tune_space import check_space
 
     def configure(more: list[str]) -> PipelineConfig:
         return load_config(config, [*overrides, *more])
 
+    check_space(configure)
     file = out or configure([]).folder / "tune" / "best.yaml"
+    display = Display()
     with display.step("load Keras"), _quiet():
         from pipeline import tune as tuning
     best = tuning.tune(configure, trials, display)[0]

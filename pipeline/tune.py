@@ -25,11 +25,7 @@ from pipeline.config import PipelineConfig, Range
 from pipeline.display import Display
 from pipeline.quiet import output_to
 from pipeline.runs import find_runs
-
-# What the training data of a run was made by cannot be varied after it.
-_FIXED = ("model.user_id", "model.ad_id", "trainer.validation_share", "trainer.warm_start")
-
-Configure = Callable[[list[str]], PipelineConfig]
+from pipeline.tune_space import Configure
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,7 @@ def tune(configure: Configure, trials: int, display: Display) -> list[Trial]:
     """Tries settings, each time those that promise most (Bayesian optimisation).
 
     Args:
-        configure: gives the settings with `key=value` overrides on top.
+        configure: gives the settings with overrides on top; see `tune_space.check_space`.
         trials: how many to try, beside the settings as they are.
         display: shows the progress.
 
@@ -62,10 +58,9 @@ def tune(configure: Configure, trials: int, display: Display) -> list[Trial]:
         The trials, the one with the least log loss first.
 
     Raises:
-        InputError: there is no space to look in or no run to start from, or they do not fit.
+        InputError: there is no run to start from, or its data does not fit the settings.
     """
     config = configure([])
-    check_space(configure)
     data = training_data(config)
     folder = config.folder / "tune"
     folder.mkdir(exist_ok=True)
@@ -81,26 +76,6 @@ def tune(configure: Configure, trials: int, display: Display) -> list[Trial]:
     attempt("as they are", [])
     _Tuner(config, trials, folder, attempt).search(verbose=0)
     return sorted(tried, key=lambda trial: np.nan_to_num(trial.log_loss, nan=np.inf))
-
-
-def check_space(configure: Configure) -> None:
-    """Checks that every value of the space can be set.
-
-    Raises:
-        InputError: one cannot, or there is no space at all.
-    """
-    space = configure([]).tune.space
-    if not space:
-        raise InputError("tune.space: missing; it says which settings to vary, and in what bounds")
-    for key, values in space.items():
-        if not key.startswith(("model.", "trainer.")) or key in _FIXED:
-            raise InputError(
-                f"tune.space: {key} cannot be tuned; settings of model and trainer can, but for "
-                f"{', '.join(_FIXED)}"
-            )
-        ends = (values.low, values.high) if isinstance(values, Range) else values
-        for value in ends:
-            configure([_override(key, value)])
 
 
 def training_data(config: PipelineConfig) -> TrainingData:
@@ -135,11 +110,12 @@ def try_settings(config: PipelineConfig, data: TrainingData) -> Trial:
     model = data.two_tower(config.model)
     train(model, data, config.trainer)
     logits, labels = predict(model, data.validation, data.ads)
+    clicks = labels.astype(np.int64)
     scores = (1 + np.tanh(logits.astype(np.float64) / 2)) / 2
     return Trial(
         config,
-        log_loss=log_loss(labels, scores) or np.nan,
-        auc=auc(labels, scores, confidence=0.5).value or np.nan,
+        log_loss=log_loss(clicks, scores) or np.nan,
+        auc=auc(clicks, scores, confidence=0.5).value or np.nan,
     )
 
 
@@ -187,7 +163,3 @@ def _hyperparameters(config: PipelineConfig) -> keras_tuner.HyperParameters:
         draw = space.Int if is_whole else space.Float
         draw(key, values.low, values.high, sampling="log" if values.log else "linear")
     return space
-
-
-def _override(key: str, value: Any) -> str:
-    return f"{key}={json.dumps(value)}"

@@ -81,6 +81,5 @@ def _reasons(input_dict: dict[str, list[Artifact]]) -> str:
         input_dict[standard_component_specs.INFRA_BLESSING_KEY]
     )
     validation = read_validation(infra_blessing.uri)
-    return "\n".join(
-        [f"not pushed, the exports failed on the {validation.server}:", *validation.lines()]
-    )
+    found = f"not pushed, the exports cannot be served as they should ({validation.server}):"
+    return "\n".join([found, *validation.failures()])

@@ -61,6 +61,10 @@ class Validation(BaseModel):
         """Returns a line for each check."""
         return [check.line() for check in self.checks]
 
+    def failures(self) -> list[str]:
+        """Returns a line for each check that failed."""
+        return [check.line() for check in self.checks if not check.passed]
+
 
 def read_validation(folder: str) -> Validation:
     """Reads what the validator found from an infra blessing's `folder`, a path or a URI.

@@ -15,13 +15,17 @@ def test_a_section_is_replaced_and_the_others_stay() -> None:
 
 
 def test_the_last_section_is_replaced() -> None:
-    page = with_section(PAGE, "known_ad", "new\n")
-    assert page.endswith("older\n\n## known_ad\n\nnew\n")
-    assert page.count("## known_ad") == 1
+    assert with_section(PAGE, "known_ad", "new\n") == PAGE.replace("kept", "new")
 
 
-def test_a_new_section_goes_to_the_end() -> None:
-    assert with_section(PAGE, "scoring", "new\n") == f"{PAGE}\n## scoring\n\nnew\n"
+def test_a_new_section_takes_its_place_in_the_order() -> None:
+    page = with_section(PAGE, "example_gen", "new\n")
+    assert page == PAGE.replace("## known_ad", "## example_gen\n\nnew\n\n## known_ad")
+
+
+def test_a_section_that_is_no_benchmark_stays_in_front() -> None:
+    page = PAGE.replace("## growth", "## What they say\n\nmuch\n\n## growth")
+    assert with_section(page, "known_ad", "kept\n") == page
 
 
 def test_every_benchmark_is_there() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +13,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.evaluator.score import count_texts
 from components.features import (
     CLICK_MODEL,
     MODEL_VERSION,
     MODELS,
     PROBABILITY,
+    TRAIN,
     USER_TOWER,
     Columns,
 )
 from components.trainer.serving_ops import unsupported_ops
-from components.trainer.transform_graph import TransformGraph
+from pipeline.local import LOG_FILE
+from pipeline.run_record import read_record
 
 if TYPE_CHECKING:
     from conftest import Campaign
@@ -54,12 +58,12 @@ def test_the_pushed_models_run_on_stock_tf_serving(pushed: Campaign) -> None:
 
 
 def test_bert_met_each_distinct_text_once(pushed: Campaign) -> None:
-    graph = pushed.record().output("transform", "transform_graph")
-    assert graph
-    transform = TransformGraph(str(graph), Columns())
-    with (pushed.folder / "data/impressions.csv").open() as file:
-        texts = sorted({row["text"] for row in csv.DictReader(file)})
-    assert transform.embed(tf.constant(texts)).shape == (len(texts), 384)
+    first = read_record(min((pushed.folder / "runs" / "small").glob("2*")))
+    examples = first.output("example_gen", "examples")
+    assert examples
+    texts = count_texts(str(examples / f"Split-{TRAIN}"), Columns())
+    logged = re.findall(r"BERT embedded (\d+) texts", (first.folder / LOG_FILE).read_text())
+    assert sum(map(int, logged)) == len(texts)
 
 
 def test_predictions_of_one_row_and_of_a_csv_are_the_pushed_models(

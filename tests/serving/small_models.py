@@ -9,12 +9,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from typer.testing import CliRunner
 
 from components.features import Columns
 from components.pusher.publish import publish
 from components.trainer.export import Exporter
 from components.trainer.transform_graph import TransformGraph
 from components.trainer.two_tower import TwoTower
+from pipeline import cli
 
 CATALOGUE = {f"ad-{number}": f"Ad number {number} of many" for number in range(12)}
 AGES = ["young", "old", "äldre"]
@@ -79,6 +81,19 @@ def write_csv(file: Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 def write_ads(file: Path, ads: Mapping[str, str]) -> Path:
     """Writes a catalogue."""
     return write_csv(file, [{"message_id": ad, "text": text} for ad, text in ads.items()])
+
+
+def twotower(*arguments: object) -> str:
+    """Runs the command in this process and returns what it prints.
+
+    Raises:
+        TwotowerError: as the command's code does, before it becomes one line.
+    """
+    result = CliRunner().invoke(cli.app, [str(each) for each in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
 
 
 def _field(value: Any) -> str:

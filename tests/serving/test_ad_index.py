@@ -28,7 +28,7 @@ from serving import ad_index
 from serving.ad_index import index
 from serving.towers import Towers
 from tests.serving import small_models
-from tests.serving.small_models import CATALOGUE, push, write_ads
+from tests.serving.small_models import CATALOGUE, push, twotower, write_ads
 
 USER = {"user_id": "user-3", "att_age": "old", "att_days": 7.0}
 # Some known ads, a new ad, and a known id under a new text.
@@ -160,3 +160,12 @@ def test_a_catalogue_that_cannot_be_used(root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no column text"):
         index(root, ads, keep_versions=3)
     assert versions(root) == [1]
+
+
+def test_the_command(root: Path, tmp_path: Path) -> None:
+    ads = write_ads(tmp_path / "ads.csv", NEW)
+    said = twotower("index", "--models", root, "--catalog", ads, "--keep", 1)
+    assert said == "Version 2 recommends 7 ads: 2 new ones were embedded, 7 are gone\n"
+    assert versions(root) == [2]
+    said = twotower("index", "--models", root, "--catalog", ads)
+    assert said == "Version 2 recommends these 7 ads already\n"

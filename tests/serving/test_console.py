@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -101,6 +104,21 @@ def test_too_much_is_refused(address: str, path: str, texts: list[str], message:
         get(f"{address}{path}", *texts)
     assert raised.value.code == 400
     assert message in raised.value.read().decode()
+
+
+def test_the_command(root: Path, people: Path, tmp_path: Path) -> None:
+    ports = {"--port": _free_port(), "--grpc-port": _free_port()}
+    given = ["--models", root, "--users", people, *(x for pair in ports.items() for x in pair)]
+    main = "import sys; from pipeline.cli import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", main, "console", *map(str, given)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        assert f"http://127.0.0.1:{ports['--port']}/console" in said
+        assert "Text 1" in get(said.split()[0])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
 
 
 def test_a_push_is_noticed(analyse: Callable[..., Path], people: Path, tmp_path: Path) -> None:

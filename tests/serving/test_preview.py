@@ -25,7 +25,7 @@ from components.features import (
 from serving import preview, preview_output
 from serving.preview import Previewer
 from tests.serving import small_models
-from tests.serving.small_models import AGES, CATALOGUE, push, users, write_csv
+from tests.serving.small_models import AGES, CATALOGUE, push, twotower, users, write_csv
 
 TEXT = "A <b>text</b> [nobody] has seen & read"
 USERS = users(60)
@@ -165,6 +165,19 @@ def test_outputs(previewer: Previewer, tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "://" not in page
     assert TEXT in _text_of(page)
+
+
+def test_the_command(root: Path, tmp_path: Path) -> None:
+    csv = write_csv(tmp_path / "users.csv", USERS)
+    (of_users,) = json.loads(twotower("preview", "--models", root, "--users", csv, "--json", TEXT))
+    assert of_users["everyone"]["share"] == 1
+    given = ["--attributes", "att_age=old", "--attributes", "att_age=young,att_days=7"]
+    assert "att_age = young, att_days = 7" in twotower("preview", "--models", root, *given, TEXT)
+    page = tmp_path / "page.html"
+    twotower("preview", "--models", root, "--users", csv, "--page", page, TEXT)
+    assert TEXT in _text_of(page.read_text(encoding="utf-8"))
+    with pytest.raises(InputError, match="give either --users, or --attributes"):
+        twotower("preview", "--models", root, "--users", csv, *given, TEXT)
 
 
 def _text_of(page: str) -> str:

@@ -20,11 +20,12 @@ from serving import scoring
 from serving.scoring import Ads, BestAds, EveryAd, score
 from serving.scoring_beam import score_on_beam
 from tests.serving import small_models
-from tests.serving.small_models import push, users, write_ads, write_csv
+from tests.serving.small_models import push, twotower, users, write_ads, write_csv
 
 # The last one is new to the models, and its name is that of no column.
 ADS = {**small_models.CATALOGUE, "brand, new": 'A text with a "quote" that nobody has seen'}
-LOCAL_BEAM = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
+LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+LOCAL_BEAM = [f"--runner={LOCAL_RUNNER}"]
 
 
 @pytest.fixture
@@ -195,6 +196,15 @@ def test_a_folder_without_models(ads: Path, tmp_path: Path) -> None:
     people = write_csv(tmp_path / "users.csv", users(1))
     with pytest.raises(InputError, match="no pushed models in it"):
         score(tmp_path, people, ads, tmp_path / "out")
+
+
+@pytest.mark.parametrize("runner", [[], ["--runner", LOCAL_RUNNER]])
+def test_the_command(root: Path, ads: Path, tmp_path: Path, runner: list[str]) -> None:
+    people = write_csv(tmp_path / "users.csv", users(20))
+    out = tmp_path / "out"
+    given = ["--models", root, "--users", people, "--ads", ads, "--out", out, "--best", 2]
+    assert twotower("score", *given, *runner).startswith("20 users x 13 ads by version 1 in ")
+    assert pq.read_table(out).num_rows == 20
 
 
 @given(data=st.data(), people=st.integers(1, 16), ads=st.integers(1, 40), k=st.integers(1, 50))
