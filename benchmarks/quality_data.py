@@ -74,12 +74,8 @@ def _embed(texts: list[str], cache: Path) -> np.ndarray:
             settings.cache.expanduser(),
         )
         encoder = text_encoder.load(folder)
-        np.save(
-            cache,
-            tf.concat(
-                [encoder(part) for part in tf.data.Dataset.from_tensor_slices(texts).batch(64)], 0
-            ),
-        )
+        batches = tf.data.Dataset.from_tensor_slices(texts).batch(64)
+        np.save(cache, np.concatenate([encoder(batch) for batch in batches]))
     return np.load(cache)
 
 

@@ -39,9 +39,11 @@ NEW = {
 }
 
 
-@pytest.fixture(params=[False, True], ids=["content", "ids"])
+@pytest.fixture
 def root(analyse: Callable[..., Path], tmp_path: Path, request: Any) -> Path:
-    return push(small_models.exports(analyse, ids=request.param), tmp_path / "root")
+    """Pushed models; parametrised with True, they use ids."""
+    ids = getattr(request, "param", False)
+    return push(small_models.exports(analyse, ids), tmp_path / "root")
 
 
 @pytest.fixture
@@ -79,11 +81,12 @@ def probabilities(root: Path, version: int, ads: dict[str, str]) -> dict[str, fl
     )
 
 
+@pytest.mark.parametrize("root", [False, True], ids=["content", "ids"], indirect=True)
 def test_the_new_catalogue_is_recommended(root: Path, tmp_path: Path, embedded: list[str]) -> None:
     done = index(root, write_ads(tmp_path / "ads.csv", NEW), keep_versions=3)
     assert (done.version, done.pushed, done.ads, done.embedded) == (2, True, 7, 2)
     assert done.gone == 7  # six are not in it, one has another text
-    assert sorted(embedded) == [NEW["ad-7"], NEW["fresh"]]
+    assert sorted(embedded) == [NEW["fresh"], NEW["ad-7"]]
 
     best = recommend(root, 2, 100, [])
     expected = probabilities(root, 2, NEW)
