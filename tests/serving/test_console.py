@@ -171,6 +171,9 @@ def test_it_fits_the_screen(address: str, browser: Browser, width: int) -> None:
     browser.open(f"{address}/console?text=Pasta&text={'Unbreakable' * 9}")
     assert browser.evaluate("document.querySelectorAll('article').length") == 2
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    # Nor does any table have to be scrolled sideways.
+    hidden = "[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth)"
+    assert browser.evaluate(f"{hidden}.length") == 0
 
 
 def test_it_can_be_used_by_ear_and_by_keyboard(address: str, browser: Browser) -> None:
