@@ -32,7 +32,8 @@ def show(record: RunRecord, console: Console) -> None:
         console.print(f"Warning: {warning}", markup=False)
     for line in _verdict(record):
         console.print(line, markup=False)
-    if record.status in ("failed", "stopped by data"):
+    refused_by_gate = any(line.startswith("FAIL") for line in _verdict(record))
+    if record.status != "pushed" and not (record.status == "not blessed" and refused_by_gate):
         console.print(record.message, markup=False)
     models = record.config["pusher"]["serving_root"]
     if record.status == "pushed":
