@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tfx.components import (
-    ExampleValidator,
-    StatisticsGen,
-    Trainer,
-)
+from tfx.components import ExampleValidator, Trainer
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.pipeline import Pipeline
@@ -20,6 +16,7 @@ from components.example_gen.component import csv_example_gen
 from components.features import TRAIN
 from components.pusher.component import click_pusher
 from components.schema_gate.component import SchemaGate
+from components.statistics.component import BlockStatistics
 from components.transform import preprocessing
 from components.transform.component import BlockTransform
 from components.validator.component import ModelValidator
@@ -36,7 +33,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
     )
     examples = example_gen.outputs["examples"]
 
-    statistics = StatisticsGen(examples=examples).with_id("statistics")
+    statistics = BlockStatistics(examples=examples).with_id("statistics")
     schema = ImportSchemaGen(schema_file=prepared.schema_file).with_id("schema")
     validator = ExampleValidator(
         statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"]

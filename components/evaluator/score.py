@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +10,9 @@ import pyarrow.compute as pc
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the tokenizer's ops
 from numpy.typing import NDArray
-from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components.errors import InputError
+from components.example_blocks import read_blocks
 from components.features import PROBABILITY, RAW_SIGNATURE, Columns
 
 _BATCH = 8192
@@ -76,10 +75,9 @@ def read_rows(split: str, columns: Columns, model: ClickModel) -> pa.Table:
     Raises:
         InputError: no rows, or a column that every row must have is absent.
     """
-    decoder = ExamplesToRecordBatchDecoder()
     batches = [
-        pa.table({name: _values(column) for name, column in _named_columns(decoder, batch)})
-        for batch in _records(split).batch(_BATCH).as_numpy_iterator()
+        pa.table({name: _values(block[name]) for name in block.schema.names})
+        for block in read_blocks(_files(split))
     ]
     if not batches:
         raise InputError(f"{split}: no rows; the split needs rows to judge a model on")
@@ -104,23 +102,16 @@ def count_texts(split: str, columns: Columns) -> Counter[str]:
         return texts, counts
 
     total: Counter[str] = Counter()
-    batches = _records(split).batch(_BATCH).map(count, tf.data.AUTOTUNE)
+    records = tf.data.TFRecordDataset(tf.constant(_files(split), tf.string), "GZIP")
+    batches = records.batch(_BATCH).map(count, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
     for texts, counts in batches.as_numpy_iterator():
         for text, rows in zip(texts.tolist(), counts.tolist(), strict=True):
             total[text.decode()] += rows
     return total
 
 
-def _records(split: str) -> tf.data.Dataset:
-    files = sorted(tf.io.gfile.glob(f"{split}/*.gz"))
-    return tf.data.TFRecordDataset(tf.constant(files, tf.string), "GZIP")
-
-
-def _named_columns(
-    decoder: ExamplesToRecordBatchDecoder, examples: NDArray[np.object_]
-) -> Iterable[tuple[str, pa.Array]]:
-    batch = decoder.DecodeBatch(examples)
-    return zip(batch.schema.names, batch.columns, strict=True)
+def _files(split: str) -> list[str]:
+    return sorted(tf.io.gfile.glob(f"{split}/*.gz"))
 
 
 def _values(column: pa.Array) -> pa.Array:

@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx_bsl.public.tfxio import RecordBatchesOptions, TFExampleRecord
+from tfx.dsl.io import fileio
 
 from components.evaluator.metrics import Floats, Integers, auc
+from components.example_blocks import read_blocks
 from components.features import EVAL, TRAIN, Columns
 from components.schema_gate.findings import Finding
 
-_BATCH = 8192
 _CONFIDENCE = 0.95  # that an AUC is at least what is judged
 _QUANTILES = np.linspace(0, 1, 101)  # by which a number's values are told apart
 _SHOWN = 3  # values of a column that are shown
@@ -108,11 +108,9 @@ class Rows:
 
     def _read(self, folder: str) -> pa.Table:
         """Reads a split; a missing value is null."""
-        examples = TFExampleRecord(f"{folder}/*", schema=self._schema)
-        options = RecordBatchesOptions(_BATCH, num_epochs=1, shuffle=False)
         batches = [
-            pa.table({name: _values(batch[name]) for name in batch.schema.names})
-            for batch in examples.RecordBatches(options)
+            pa.table({name: _values(block[name]) for name in block.schema.names})
+            for block in read_blocks(sorted(fileio.glob(f"{folder}/*")), self._schema)
         ]
         return pa.concat_tables(batches)
 

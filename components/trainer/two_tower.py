@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 # The model's inputs.
 USER = "user_positions"
@@ -46,11 +47,28 @@ class OneHotDense(keras.layers.Layer):
 
     def call(self, positions: Any) -> Any:
         """Maps positions [B, A] int to [B, units]."""
-        rows = keras.ops.take(self.kernel, positions, axis=0)
-        return self.activation(keras.ops.sum(rows, axis=-2) + self.bias)
+        kernel = tf.convert_to_tensor(self.kernel)
+        return self.activation(_sum_of_rows(kernel, positions) + self.bias)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.units)
+
+
+@tf.custom_gradient
+def _sum_of_rows(kernel: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    """Returns kernel[positions] [B, A, units], summed over A.
+
+    TensorFlow's own gradient is a list of rows, which every step of Adam would sort and add up; the
+    one here is added up as it is made.
+    """
+    ones = tf.shape(positions)[1]
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+        of_rows = tf.repeat(upstream, ones, axis=0)
+        where = tf.reshape(positions, [-1])
+        return tf.math.unsorted_segment_sum(of_rows, where, tf.shape(kernel)[0]), None
+
+    return tf.reduce_sum(tf.gather(kernel, positions), axis=1), gradient
 
 
 class IdDropout(keras.layers.Layer):

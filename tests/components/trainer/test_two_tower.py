@@ -77,13 +77,21 @@ def test_the_inner_product_of_logit_embeddings_is_the_logit() -> None:
     np.testing.assert_allclose((users * ads).sum(1), model(inputs), atol=1e-5)
 
 
-def test_a_sum_of_rows_is_the_dense_product() -> None:
+def test_a_sum_of_rows_is_the_dense_product_and_so_are_its_gradients() -> None:
     layer, dense = OneHotDense(12, 5, "relu"), keras.layers.Dense(5, "relu")
     positions = batch()[USER]
     one_hot = np.eye(12, dtype=np.float32)[positions].sum(1)
     layer(positions), dense(one_hot)
     layer.set_weights(dense.get_weights())
-    np.testing.assert_allclose(layer(positions), dense(one_hot), atol=1e-6)
+    towards = np.random.default_rng(3).normal(size=(len(positions), 5)).astype(np.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        output, expected = layer(positions), dense(one_hot)
+        loss, expected_loss = tf.reduce_sum(output * towards), tf.reduce_sum(expected * towards)
+    np.testing.assert_allclose(output, expected, atol=1e-6)
+    for mine, other in zip(layer.trainable_variables, dense.trainable_variables, strict=True):
+        np.testing.assert_allclose(
+            tape.gradient(loss, mine.value), tape.gradient(expected_loss, other.value), atol=1e-5
+        )
 
 
 def test_one_pass_an_ad_gives_the_gradients_of_one_pass_an_impression() -> None:
