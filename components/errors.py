@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from components.schema_gate.findings import Finding
 
 
 class TwotowerError(Exception):
@@ -24,6 +28,23 @@ class NotBlessedError(TwotowerError):
 
 
 class AnomalyError(TwotowerError):
-    """The data does not fit the curated schema."""
+    """The data does not fit the curated schema, or fails a check.
+
+    Attributes:
+        findings: What was found, as the message says it in words.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, findings: Sequence[Finding] = ()) -> None:
+        super().__init__(message)
+        self.findings = list(findings)
+
+
+def reason(error: BaseException | None) -> TwotowerError | None:
+    """Finds what a person can act on behind what Beam and TFX made of it; None if there is none."""
+    while error is not None:
+        if isinstance(error, TwotowerError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

@@ -292,13 +292,14 @@ def compare(first: Run, second: Run, config: RunsOf = None, overrides: Overrides
 @app.command("config")
 def show_config(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
     """Print the effective settings with their meaning."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from pipeline.config import describe, load_config
 
-    table = Table("setting", "value", "meaning", box=None, pad_edge=False)
-    for key, value, meaning in describe(load_config(config, overrides)):
-        table.add_row(key, str(value), meaning)
+    key, value = Column("setting", no_wrap=True), Column("value", overflow="fold")
+    table = Table(key, value, "meaning", box=None, pad_edge=False)
+    for name, setting, meaning in describe(load_config(config, overrides)):
+        table.add_row(name, str(setting), meaning)
     Console().print(table)
 
 

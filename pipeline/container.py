@@ -20,7 +20,7 @@ from tfx.dsl.io import fileio
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as tfx_container
 from tfx.utils import import_utils
 
-from components.errors import TwotowerError
+from components.errors import reason
 
 _FOLDERS = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}
 
@@ -36,9 +36,11 @@ def main(arguments: Sequence[str]) -> int:
     args.json_serialized_invocation_args = json.dumps(replace_uris(invocation, folders))
     try:
         tfx_container.main((args, beam_args))
-    except TwotowerError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    except Exception as error:
+        if (cause := reason(error)) is None:
+            raise
+        print(cause, file=sys.stderr)
+        return cause.exit_code
     _restore_uris(invocation["outputs"]["outputFile"], folders)
     return 0
 

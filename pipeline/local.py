@@ -8,7 +8,7 @@ import traceback
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from components.errors import AnomalyError, NotBlessedError, TwotowerError
+from components.errors import AnomalyError, NotBlessedError, TwotowerError, reason
 from components.example_gen.csv_reader import InputSummary
 from pipeline.config import PipelineConfig
 from pipeline.display import Display
@@ -103,7 +103,7 @@ def _run_nodes(nodes: LocalNodes, record: RunRecord, display: Display) -> None:
 
 def _explain(error: Exception, record: RunRecord) -> None:
     """Puts into the record why a run ended early."""
-    cause = _reason(error)
+    cause = reason(error)
     if cause is None:
         with (record.folder / LOG_FILE).open("a", encoding="utf-8") as log:
             traceback.print_exception(error, file=log)
@@ -115,12 +115,5 @@ def _explain(error: Exception, record: RunRecord) -> None:
     record.status = statuses.get(type(cause), "failed")
     record.exit_code = cause.exit_code
     record.message = str(cause)
-
-
-def _reason(error: BaseException | None) -> TwotowerError | None:
-    """Finds what a person can act on behind what Beam and TFX made of it."""
-    while error is not None:
-        if isinstance(error, TwotowerError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
+    if isinstance(cause, AnomalyError):
+        record.findings = cause.findings

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from components.schema_gate.findings import Finding
+
 Status = Literal["pushed", "not blessed", "stopped by data", "failed"]
 
 NodeState = Literal["done", "cached", "failed"]
@@ -39,6 +41,7 @@ class RunRecord(BaseModel):
         status: how it ended.
         exit_code: of the command.
         message: why it did not push, if it did not.
+        findings: what is wrong with the data, if that stopped it, and what else was noticed in it.
         config: the effective settings.
         data: what was found in the input.
         nodes: in the order they ran.
@@ -50,6 +53,7 @@ class RunRecord(BaseModel):
     status: Status
     exit_code: int
     message: str = ""
+    findings: list[Finding] = []
     config: dict[str, Any]
     data: dict[str, Any]
     nodes: list[NodeRecord]

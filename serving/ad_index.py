@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from components.errors import InputError
 from components.features import MODELS, RECOMMENDER
 from components.pusher.publish import publish
 from components.trainer.recommender import Catalogue, read_catalogue, replace_catalogue
 from serving.raw_rows import read_ads
-from serving.towers import Floats, Towers, newest_version, version_folder
+from serving.towers import Floats, Towers, version_folder
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,7 @@ def index(serving_root: Path, csv: Path, keep_versions: int) -> Indexed:
             tower = version_folder(serving_root, model, towers.version)
             (models / model).symlink_to(tower.absolute())
         replace_catalogue(recommender, catalogue, models / RECOMMENDER)
-        if newest_version(serving_root) != towers.version:
-            raise InputError(
-                f"{serving_root}: another push came between; index the catalogue again"
-            )
-        pushed = publish(models, serving_root, keep_versions)
+        pushed = publish(models, serving_root, keep_versions, after=towers.version)
     gone = len(set(_keys(before)) - set(_keys(ads)))
     return Indexed(pushed.version, pushed.new, len(ads), embedded, gone)
 

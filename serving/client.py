@@ -140,7 +140,7 @@ class Client:
         self._timeout = timeout
         self._batch_size = batch_size
         self._label = label
-        self._text = (columns or features.Columns()).text
+        self._columns = columns or features.Columns()
 
     def __enter__(self) -> Self:
         return self
@@ -153,16 +153,22 @@ class Client:
         self._channel.close()
 
     def click_probability(
-        self, users: Mapping[str, Attribute], texts: Sequence[str], *, version: int | None = None
+        self,
+        users: Mapping[str, Attribute],
+        texts: Sequence[str],
+        *,
+        ad_ids: Sequence[str | None] | None = None,
+        version: int | None = None,
     ) -> Clicks:
         """Returns p(click) of B users, each on the ad text beside it.
 
         Args:
             users: B values by attribute.
             texts: B texts.
+            ad_ids: B ids, for a model that was trained with them; without, the text alone counts.
             version: to ask, in place of the client's label or the newest.
         """
-        given = {**users, self._text: texts}
+        given = {**users, **self._ads(texts, ad_ids)}
         answer, answered = self._ask(features.CLICK_MODEL, given, [features.PROBABILITY], version)
         return Clicks(answer[features.PROBABILITY], answered)
 
@@ -172,9 +178,15 @@ class Client:
         """Returns the user tower's output for B users; arguments as in click_probability."""
         return self._embed(features.USER_TOWER, users, version)
 
-    def item_embedding(self, texts: Sequence[str], *, version: int | None = None) -> Embeddings:
-        """Returns the item tower's output for B ad texts; arguments as in click_probability."""
-        return self._embed(features.ITEM_TOWER, {self._text: texts}, version)
+    def item_embedding(
+        self,
+        texts: Sequence[str],
+        *,
+        ad_ids: Sequence[str | None] | None = None,
+        version: int | None = None,
+    ) -> Embeddings:
+        """Returns the item tower's output for B ads; arguments as in click_probability."""
+        return self._embed(features.ITEM_TOWER, self._ads(texts, ad_ids), version)
 
     def top_k(
         self,
@@ -199,6 +211,12 @@ class Client:
         columns = (answer[name].tolist() for name in outputs)
         ads = [Ad(*ad) for ad in zip(*columns, strict=True)]
         return TopAds(ads, _one_version(features.RECOMMENDER, answer))
+
+    def _ads(
+        self, texts: Sequence[str], ad_ids: Sequence[str | None] | None
+    ) -> dict[str, Attribute]:
+        given: dict[str, Attribute] = {self._columns.text: texts}
+        return given if ad_ids is None else given | {self._columns.ad_id: ad_ids}
 
     def _embed(self, model: str, given: Mapping[str, Attribute], version: int | None) -> Embeddings:
         outputs = [features.EMBEDDING, features.LOGIT_EMBEDDING]

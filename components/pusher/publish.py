@@ -52,7 +52,12 @@ class Pushed:
 
 
 def publish(
-    models: Path, serving_root: Path, keep_versions: int, beside: Mapping[Path, bytes] | None = None
+    models: Path,
+    serving_root: Path,
+    keep_versions: int,
+    beside: Mapping[Path, bytes] | None = None,
+    *,
+    after: int | None = None,
 ) -> Pushed:
     """Copies `models/<model>` to `serving_root/<model>/<version>` for every model, all or none.
 
@@ -65,14 +70,21 @@ def publish(
         serving_root: Where they are served from.
         keep_versions: How many versions stay.
         beside: Files to add to a version, as `<model>/<file>`.
+        after: The version that the models were made from: it must be the newest still.
 
     Raises:
-        InputError: a model is missing in `models`, or the root cannot be written.
+        InputError: a model is missing in `models`, the root cannot be written, or another version
+            came after `after`.
     """
     _check(models)
     with _locked(serving_root) as work:
         _recover(serving_root, work)
         newest = max(_numbers(serving_root), default=0)
+        if after not in (None, newest):
+            raise InputError(
+                f"{serving_root}: version {newest} was pushed while models were made from version "
+                f"{after}; make them again"
+            )
         new = not _holds(serving_root, newest, models)
         if new:
             newest += 1

@@ -19,6 +19,7 @@ from components.features import PROBABILITY, Columns
 from components.report.data import DataOverview, read_overview
 from components.report.lineage import read_lineage
 from components.schema_gate.findings import Finding, read_notes
+from components.validator.validation import Validation, read_validation
 from pipeline.run_record import RunRecord
 
 TRAINING_FILE = "training.json"
@@ -41,6 +42,7 @@ class Leftovers:
         history: losses by epoch.
         data: the data at a glance.
         notes: what the data checks let pass.
+        validation: how the exports did when they were served.
         lineage: what it was made of, by name.
     """
 
@@ -53,6 +55,7 @@ class Leftovers:
     history: dict[str, list[float]] | None
     data: DataOverview | None
     notes: list[Finding] | None
+    validation: Validation | None
     lineage: dict[str, str]
 
 
@@ -77,6 +80,7 @@ def read_leftovers(record: RunRecord) -> Leftovers:
         history=read("trainer", "model_run", _read_history),
         data=read("statistics", "statistics", lambda folder: read_overview(folder, columns)),
         notes=read("schema_gate", "notes", read_notes),
+        validation=read("validator", "blessing", lambda folder: read_validation(str(folder))),
         lineage=read_lineage(record),
     )
 

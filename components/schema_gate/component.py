@@ -86,5 +86,6 @@ def _stop(findings: list[Finding], what: str, remedy: str) -> None:
     if stopping:
         also = f"Also noticed:\n\n{table(others)}\n\n" if others else ""
         raise AnomalyError(
-            f"{what}:\n\n{table(stopping)}\n\n{also}Correct the data; or, if it is right, {remedy}"
+            f"{what}:\n\n{table(stopping)}\n\n{also}Correct the data; or, if it is right, {remedy}",
+            [*stopping, *others],
         )

@@ -132,6 +132,8 @@ def test_each_kind_stops_the_run(
     found = [line for line in lines if line.startswith("eval ")]
     for line, beginning in zip(found, expected, strict=True):
         assert line.startswith(f"eval {beginning}")
+    stopping = [finding for finding in record.findings if finding.stops and finding.split == "eval"]
+    assert [finding.column for finding in stopping] == [line.split()[0] for line in expected]
     assert before.items() <= contents(folder).items()
     assert record.output("example_gen", "examples")
     assert record.output("statistics", "statistics")

@@ -18,7 +18,7 @@ from tfx.utils import import_utils
 
 from components.errors import InputError
 from pipeline.compile import compile_pipeline, write_specification
-from pipeline.config import PipelineConfig
+from pipeline.config import PipelineConfig, load_config
 from pipeline.graph import create_pipeline
 from pipeline.prepare import prepare_for_image
 
@@ -80,6 +80,12 @@ def test_kubeflows_own_loader_takes_the_yaml(kubeflow: list[Json]) -> None:
     assert parameters["data"].default_value.string_value == "gs://bucket/campaign"
     assert parameters["min_auc"].default_value.number_value == 0.5
     assert loaded.platform_spec.platforms.keys() == {"kubernetes"}
+
+
+def test_the_configuration_to_begin_with_compiles() -> None:
+    config = load_config(ROOT / "pipeline/configs/production.yaml")
+    job = json.loads(compile_pipeline(config, "vertex"))
+    assert job["pipelineSpec"]["pipelineInfo"]["name"] == "production"
 
 
 def test_every_part_fits_its_protobuf(kubeflow: list[Json], vertex: Json) -> None:

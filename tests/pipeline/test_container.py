@@ -36,6 +36,23 @@ class Stopper(BaseExecutor):
         raise AnomalyError("the data does not fit:\n  column att_age")
 
 
+class Wrapper(BaseExecutor):
+    """Stops as Beam has it: what a worker raised, with another error around it."""
+
+    def Do(self, input_dict: Any, output_dict: Any, exec_properties: Any) -> None:
+        try:
+            raise AnomalyError("the data does not fit:\n  column att_age")
+        except AnomalyError as error:
+            raise RuntimeError("bundle 3 failed") from error
+
+
+class Broken(BaseExecutor):
+    """Stops with an error that is nobody's to act on."""
+
+    def Do(self, input_dict: Any, output_dict: Any, exec_properties: Any) -> None:
+        raise RuntimeError("bundle 3 failed")
+
+
 def invoke(executor: type, folder: Path, scheme: str) -> int:
     def artifact(key: str) -> dict[str, Any]:
         schema = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
@@ -92,11 +109,17 @@ def test_beam_reaches_cloud_storage_by_itself(tmp_path: Path, scheme: str, folde
     assert written["artifacts"]["copy"]["artifacts"][0]["uri"] == f"{scheme}b/copy"
 
 
+@pytest.mark.parametrize("executor", [Stopper, Wrapper])
 def test_what_a_person_can_act_on_ends_the_log_without_a_trace(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    executor: type, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert invoke(Stopper, tmp_path, "gs://") == AnomalyError.exit_code
+    assert invoke(executor, tmp_path, "gs://") == AnomalyError.exit_code
     log = capfd.readouterr().err
     assert log.endswith("the data does not fit:\n  column att_age\n")
     assert "Traceback" not in log
     assert not (tmp_path / "executor_output.json").exists()
+
+
+def test_any_other_error_keeps_its_trace(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="bundle 3 failed"):
+        invoke(Broken, tmp_path, "gs://")

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -26,6 +27,7 @@ from components import features
 from components.errors import InputError
 from serving import predict_api
 from serving.client import Ad, Client, Embeddings, MixedVersionsError, match
+from tests.serving import small_models
 
 USERS = {"att_age": ["25-34", "", None], "att_income": [10.0, None, 7]}
 TEXTS = ["pasta", "a bike", ""]
@@ -104,6 +106,27 @@ def test_top_k(client: Client) -> None:
     assert top.version == 2
     allowed = client.top_k(user, 3, allowed_ad_ids=["d", "b", "z"])
     assert [ad.ad_id for ad in allowed.ads] == ["b", "d"]
+
+
+def test_ads_by_their_ids(
+    serve: Callable[..., Any], analyse: Callable[..., Path], tmp_path: Path
+) -> None:
+    small_models.push(small_models.exports(analyse, ids=True), tmp_path / "models")
+    ad_ids, texts = list(small_models.CATALOGUE), list(small_models.CATALOGUE.values())
+    with Client(serve().target) as client:
+        by_text = client.click_probability({}, texts).probabilities
+        by_id = client.click_probability({}, texts, ad_ids=ad_ids).probabilities
+        nobody = client.user_embedding({"att_age": [None]})
+        ads = client.item_embedding(texts, ad_ids=ad_ids)
+        cold = client.item_embedding(texts, ad_ids=["never seen"] * len(texts))
+    assert np.abs(by_id - by_text).min() > 1e-4
+    np.testing.assert_allclose(match(nobody, ads)[0], by_id, atol=1e-6)
+    np.testing.assert_allclose(match(nobody, cold)[0], by_text, atol=1e-6)
+
+
+def test_a_model_without_ids_takes_none(client: Client) -> None:
+    with pytest.raises(InputError, match="no input message_id in item_tower"):
+        client.item_embedding(TEXTS, ad_ids=["a", "b", "c"])
 
 
 @pytest.mark.parametrize("rows", [0, 1, 4, 5, 8])

@@ -112,6 +112,16 @@ def test_version_is_one_more_than_the_highest_of_any_model(tmp_path: Path) -> No
     assert versions(root) == [1, 42]
 
 
+def test_models_made_from_a_version_follow_that_version_only(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    publish(make_models(tmp_path / "a", "a"), root, keep_versions=9)
+    made_from_1 = make_models(tmp_path / "b", "b")
+    assert publish(made_from_1, root, keep_versions=9, after=1).version == 2
+    with pytest.raises(InputError, match="version 2 was pushed while models were made from versio"):
+        publish(make_models(tmp_path / "c", "c"), root, keep_versions=9, after=1)
+    assert served(root) == every_model(v1="a", v2="b")
+
+
 @settings(deadline=None, max_examples=15)
 @given(st.sets(st.integers(1, 40), min_size=1, max_size=4), st.integers(1, 4))
 def test_newest_versions_stay(

@@ -21,8 +21,9 @@ from components.evaluator.evaluation import evaluate
 from components.evaluator.measure import METRICS_FILE, Baseline
 from components.evaluator.tables import ADS_FILE, SCORES_FILE
 from components.evaluator.verdict import VERDICT_FILE
-from components.features import Columns
+from components.features import MODELS, Columns
 from components.schema_gate.findings import Finding, to_json
+from components.validator.validation import VALIDATION_FILE, Check, Validation
 from pipeline.config import EvaluatorSettings, PipelineConfig
 from pipeline.run_record import NodeRecord, RunRecord
 
@@ -78,9 +79,13 @@ class Runs:
         ads: int = 40,
         message: str = "",
         in_service: int | None = None,
+        broken: str | None = None,
         **settings: Any,
     ) -> RunRecord:
-        """Writes a run that ended with `status`; one that the data stopped has no model."""
+        """Writes a run that ended with `status`; one that the data stopped has no model.
+
+        Of the exports, `broken` could not be loaded.
+        """
         self._runs += 1
         run_id = f"20260102-0304{self._runs:02}-000000"
         folder = self.folder / run_id
@@ -99,6 +104,7 @@ class Runs:
                 self._gate(),
                 self._training(),
                 self._evaluation(config, rows, ads, in_service),
+                self._validation(broken),
             ]
         record = RunRecord(
             run_id=run_id,
@@ -166,6 +172,22 @@ class Runs:
         pq.write_table(judged.scores, evaluation / SCORES_FILE)
         pq.write_table(judged.ads, evaluation / ADS_FILE)
         return node("evaluator", evaluation=evaluation, blessing=blessing)
+
+    def _validation(self, broken: str | None) -> NodeRecord:
+        folder = self._artifact("infra_blessing")
+        checks = tuple(
+            Check(
+                model=model,
+                what="loading",
+                required="it loads",
+                measured="no such op: <Odd>" if model == broken else "in 0.4 s",
+                passed=model != broken,
+            )
+            for model in MODELS
+        )
+        validation = Validation(server="local server", rows=64, seconds=2.5, checks=checks)
+        (folder / VALIDATION_FILE).write_text(validation.model_dump_json())
+        return node("validator", blessing=folder)
 
 
 def node(name: str, **outputs: Path) -> NodeRecord:

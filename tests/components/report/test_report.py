@@ -16,6 +16,7 @@ import pytest
 
 from components.evaluator.verdict import read_verdict
 from components.report.report import write_report
+from components.schema_gate.findings import Finding
 from pipeline.run_record import RunRecord
 
 if TYPE_CHECKING:
@@ -74,6 +75,28 @@ def test_how_the_run_ended_is_said_first(
     record = runs.make(status, version=2 if status == "pushed" else None)
     page = text_of(write_report(record, first))
     assert page.index(title) < page.index(lead) < page.index("Since the model in service")
+
+
+def test_what_stopped_the_run_is_a_table(runs: Runs) -> None:
+    record = runs.make("stopped by data", message="the data does not fit:\n\ntable\n\nCorrect it")
+    record.findings = [
+        Finding(split="eval", column="att_x", problem="new", detail="5%: <b>", stops=True),
+        Finding(split="train", column="", problem="fewer clicks", detail="by half"),
+    ]
+    page = text_of(write_report(record, None))
+    stopped, noticed = page.index("What stopped the run"), page.index("Also noticed")
+    assert stopped < page.index("att_x eval new 5%: <b>") < noticed
+    assert noticed < page.index("– train fewer clicks by half") < page.index("Correct it")
+
+
+def test_exports_that_cannot_be_served_are_named(runs: Runs) -> None:
+    whole = text_of(write_report(runs.make("pushed", version=1), None))
+    assert "The exports were served by the local server, and asked about 64 rows" in whole
+    assert "4 checks passed" in whole
+    broken = text_of(write_report(runs.make("not blessed", broken="item_tower"), None))
+    assert "The model passed the gate, but its exports cannot be served." in broken
+    assert "FAIL item_tower, loading no such op: <Odd> it loads" in broken
+    assert "3 checks passed" in broken
 
 
 def test_the_first_run_takes_over_from_nothing(runs: Runs) -> None:
