@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -41,6 +43,8 @@ def train(
         ),
         steps_per_execution=_STEPS_PER_CALL,
     )
+    # Else the first step makes its variables, and Keras traces that step twice.
+    model.optimizer.build(model.trainable_variables)
     validation = data.validation
     watched = batches(validation, data.ads, _VALIDATION_BATCH) if validation.rows else None
     early_stopping = keras.callbacks.EarlyStopping(
@@ -79,16 +83,38 @@ def predict(
 
 
 def _optimizer(settings: TrainerSettings, rows: int) -> keras.optimizers.Optimizer:
-    rate: float | keras.optimizers.schedules.LearningRateSchedule = settings.learning_rate
+    rate: float | Cosine = settings.learning_rate
     if settings.schedule == "cosine":
-        steps = settings.epochs * -(-rows // settings.batch_size)
-        warm_up = max(1, int(_WARM_UP * steps))
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0, steps - warm_up, warmup_target=settings.learning_rate, warmup_steps=warm_up
-        )
+        rate = Cosine(settings.learning_rate, settings.epochs * -(-rows // settings.batch_size))
     if settings.weight_decay:
         return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
     return keras.optimizers.Adam(rate)
+
+
+class Cosine(keras.optimizers.schedules.LearningRateSchedule):
+    """A step size that rises evenly, then falls along a cosine to 0 at the last step.
+
+    Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017,
+    equation 5. Keras' CosineDecay gives the same numbers, through a branch that is traced, and
+    run, for every variable.
+
+    Args:
+        highest: the step size after the rise.
+        steps: how many steps there are.
+    """
+
+    def __init__(self, highest: float, steps: int) -> None:
+        self.highest = highest
+        self.steps = steps
+        self.rise = max(1, int(_WARM_UP * steps))
+
+    def __call__(self, step: Any) -> Any:
+        """Returns the size of a step, the first being step 0."""
+        ops = keras.ops
+        step = ops.cast(step, "float32")
+        fallen = ops.maximum(step - self.rise, 0.0) / max(1, self.steps - self.rise)
+        share = 0.5 + 0.5 * ops.cos(math.pi * ops.minimum(fallen, 1.0))
+        return self.highest * ops.minimum(step / self.rise, share)
 
 
 def platt(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

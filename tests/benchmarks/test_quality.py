@@ -91,7 +91,7 @@ def test_methods_learn_and_are_compared(data: Data, capsys: pytest.CaptureFixtur
     assert (ours["times rival's"] == 1).all()
     assert (ours["seconds to rival's AUC"] <= ours["seconds"]).all()
     quality.show("Title", measured)
-    assert "AUC of a user" in capsys.readouterr().out
+    assert "AUC by user" in capsys.readouterr().out
 
 
 def test_the_tutorials_recipe_learns(data: Data) -> None:
