@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "topk": [_MODELS],
     "serving_load": [_MODELS],
     "quality": [],
+    "settings": [],
 }
 
 

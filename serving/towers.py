@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from components.errors import InputError
 from components.features import ITEM_TOWER, LOGIT_EMBEDDING, RAW_SIGNATURE, USER_TOWER, Columns
 from components.pusher.publish import versions
+from components.raw_columns import input_types, to_tensor
 
 Floats = NDArray[np.float32]
 
@@ -36,12 +37,11 @@ class Tower:
         self._model = tf.saved_model.load(folder)
         self._signature = self._model.signatures[RAW_SIGNATURE]
         self._together = together
-        _, specs = self._signature.structured_input_signature
-        self.inputs: dict[str, tf.DType] = {name: spec.dtype for name, spec in specs.items()}
+        self.inputs = input_types(self._signature)
 
     def embed(self, rows: pa.Table) -> Floats:
         """Returns the logit embeddings [N, D] of `rows` [N]; null is a missing value."""
-        inputs = {name: _tensor(rows[name], dtype) for name, dtype in self.inputs.items()}
+        inputs = {name: to_tensor(rows[name], dtype) for name, dtype in self.inputs.items()}
         width = self._signature.structured_outputs[LOGIT_EMBEDDING].shape[1]
         embeddings = np.empty((len(rows), width), np.float32)
         for start in range(0, len(rows), self._together):
@@ -108,13 +108,3 @@ def newest_version(serving_root: Path) -> int:
 def version_folder(serving_root: Path, model: str, version: int) -> Path:
     """Returns the folder of a model's version."""
     return serving_root / model / str(version)
-
-
-def _tensor(column: pa.ChunkedArray, dtype: tf.DType) -> tf.Tensor:
-    """Returns a column as a model's input [N]: a missing string is "", a missing number NaN."""
-    if dtype != tf.string:
-        return tf.constant(pc.fill_null(column.cast(pa.float32()), np.nan).to_numpy(), dtype)
-    # Each distinct string becomes a tensor's string once.
-    encoded = pc.fill_null(column, "").combine_chunks().dictionary_encode()
-    distinct = tf.constant(encoded.dictionary.to_pylist(), tf.string)
-    return tf.gather(distinct, encoded.indices.to_numpy())

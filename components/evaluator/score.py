@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from components.errors import InputError
 from components.example_blocks import read_blocks
 from components.features import PROBABILITY, RAW_SIGNATURE, Columns
+from components.raw_columns import input_types, to_tensor
 
 _BATCH = 8192
 
@@ -31,8 +32,7 @@ class ClickModel:
     def __init__(self, folder: str) -> None:
         self._model = tf.saved_model.load(folder)
         self._signature = self._model.signatures[RAW_SIGNATURE]
-        _, specs = self._signature.structured_input_signature
-        self.inputs: dict[str, tf.DType] = {name: spec.dtype for name, spec in specs.items()}
+        self.inputs = input_types(self._signature)
 
     def misfit(self, rows: pa.Table) -> str | None:
         """Says why the model cannot score `rows`; None if it can."""
@@ -50,7 +50,7 @@ class ClickModel:
 
     def score(self, rows: pa.Table) -> NDArray[np.float64]:
         """Returns the probabilities of a click [N] of the rows; null is a missing value."""
-        inputs = {name: _tensor(rows[name], dtype) for name, dtype in self.inputs.items()}
+        inputs = {name: to_tensor(rows[name], dtype) for name, dtype in self.inputs.items()}
         scores = [
             self._signature(
                 **{name: column[start : start + _BATCH] for name, column in inputs.items()}
@@ -130,13 +130,3 @@ def _typed(column: pa.ChunkedArray, dtype: tf.DType | None) -> pa.ChunkedArray:
     if is_text:
         return column.cast(pa.string())
     return column if dtype is None else column.cast(pa.from_numpy_dtype(dtype.as_numpy_dtype))
-
-
-def _tensor(column: pa.ChunkedArray, dtype: tf.DType) -> tf.Tensor:
-    """Returns a column as a model's input [N]: a missing string is "", a missing number NaN."""
-    if dtype != tf.string:
-        return tf.constant(pc.fill_null(column.cast(pa.float32()), np.nan).to_numpy(), dtype)
-    # Each distinct string becomes a tensor's string once.
-    encoded = pc.fill_null(column, "").combine_chunks().dictionary_encode()
-    distinct = tf.constant(encoded.dictionary.to_pylist(), tf.string)
-    return tf.gather(distinct, encoded.indices.to_numpy())
