@@ -20,6 +20,11 @@ from components.transform.preprocessing import preprocessing_fn
 ENCODER_WIDTH = 6
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests first: what is broken shows within minutes."""
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
+
+
 class CountingEncoder(tf.Module):
     """Embeds a text by its bytes; a few variables stand for BERT's weights."""
 

@@ -1,4 +1,4 @@
-"""One point of the two axes."""
+"""Both axes share their runs, and are drawn and listed."""
 
 from __future__ import annotations
 
@@ -7,18 +7,25 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.growth import main
+from benchmarks import growth
+from benchmarks.growth import Point
+from benchmarks.machine import Usage
 
 
-@pytest.mark.e2e
-def test_a_point_says_what_bert_did(
-    folder: Path, printed: Callable[[], dict[str, list[str]]]
+def test_each_size_is_run_once_and_both_axes_are_shown(
+    folder: Path, printed: Callable[[], dict[str, list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    main(impressions=[3000], ads=[20])
-    ads, seconds, memory, texts, bert_seconds, size, *_ = printed()["3,000"]
-    assert ads == "20"
-    assert 0 < int(texts) <= 20
-    assert 0 < float(bert_seconds) < float(seconds)
-    assert float(memory) > 0
-    assert 0 < float(size) <= 64
-    assert "impressions" in (folder / "growth" / "growth.html").read_text()
+    ran = []
+
+    def run(_folder: Path, rows: int, ads: int) -> Point:
+        ran.append((rows, ads))
+        usage = Usage(seconds=rows / 100, peak_bytes=2**30)
+        return Point(rows, ads, usage, ads, ads / 400, 40.0, 90_000_000, 200_000_000)
+
+    monkeypatch.setattr(growth, "_run", run)
+    growth.main(impressions=[1000, 2000], ads=[10, 20])
+    assert ran == [(1000, 10), (1000, 20), (2000, 20)]
+    assert printed()["2,000"] == ["20", "20.0", "1.00", "20", "0.05", "40.0", "90.0", "200"]
+    page = (folder / "growth" / "growth.html").read_text()
+    assert "seconds by impressions" in page
+    assert "megabytes by ads" in page

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from pipeline.config import ModelSettings, TrainerSettings, load_config
 
 @pytest.mark.parametrize("config", settings.WITHOUT)
 def test_each_row_sets_one_setting_back_to_what_it_is_where_nothing_is_set(config: str) -> None:
-    file = f"pipeline/configs/{config}.yaml"
+    file = Path(f"pipeline/configs/{config}.yaml")
     ours = load_config(file).model_dump()
     unset = {"model": ModelSettings().model_dump(), "trainer": TrainerSettings().model_dump()}
     for override in settings.WITHOUT[config]:
