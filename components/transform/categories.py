@@ -48,6 +48,15 @@ def one_hot(attributes: dict[str, Column], *, max_categories: int, buckets: int)
     return _sparse_ones(tf.concat(positions, axis=1), width)
 
 
+def missing_as_unseen(values: Column) -> tf.Tensor:
+    """Returns a string column [B, 1] in which a missing value is one not seen in training.
+
+    For ids: training has learned what an unseen one is like, and may never have met a missing one.
+    """
+    dense = _dense(values, "")
+    return tf.where(dense == "", _UNSEEN, dense)[:, None]
+
+
 def _sparse_ones(positions: tf.Tensor, width: tf.Tensor) -> tf.SparseTensor:
     rows = tf.shape(positions, tf.int64)[0]
     row = tf.broadcast_to(tf.range(rows)[:, None], tf.shape(positions))

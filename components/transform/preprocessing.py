@@ -49,6 +49,8 @@ def preprocessing_fn(
         ids[AD_ID_ONE_HOT] = columns.ad_id
     for output, name in ids.items():
         outputs[output] = categories.one_hot(
-            {name: inputs[name]}, max_categories=custom_config["max_ids"], buckets=0
+            {name: categories.missing_as_unseen(inputs[name])},
+            max_categories=custom_config["max_ids"],
+            buckets=0,
         )
     return outputs
