@@ -75,7 +75,7 @@ def main(
         "ads": [points[impressions[0], count] for count in ads],
         "impressions": [points[rows, ads[-1]] for rows in impressions],
     }
-    Console(width=100).print(_table(list(points.values())))
+    Console(width=120).print(_table(list(points.values())))
     _draw(axes).write_html(folder / "growth.html")
 
 
