@@ -37,7 +37,6 @@ pytestmark = pytest.mark.e2e
 Validate = Callable[..., Validation]
 
 FAKE_DOCKER = """\
-#!{python}
 # Runs the local server in place of an image: the mounts become paths of this machine.
 import re, subprocess, sys
 
@@ -60,8 +59,8 @@ with tempfile.TemporaryDirectory() as folder:
         path.parent.mkdir(parents=True)
         path.symlink_to(outside)
     there = pathlib.Path(folder, "models.config")
-    there.write_text(config.replace('"/models', f'"{{folder}}/models'))
-    command = [sys.executable, "-m", "serving.server", f"--model_config_file={{there}}",
+    there.write_text(config.replace('"/models', f'"{folder}/models'))
+    command = [sys.executable, "-m", "serving.server", f"--model_config_file={there}",
                "--rest_api_port=0", "--port=" + port.split(":")[1]]
     server = subprocess.Popen(command)
     import signal
@@ -181,7 +180,10 @@ def test_models_that_do_not_belong_together(models: Path, check: Validate) -> No
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = tmp_path / "bin" / "docker"
     fake.parent.mkdir()
-    fake.write_text(FAKE_DOCKER.format(python=sys.executable))
+    script = tmp_path / "docker.py"
+    script.write_text(FAKE_DOCKER)
+    # Not a #! line: the path of this Python may hold spaces.
+    fake.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(fake.parent))
 
