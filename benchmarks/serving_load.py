@@ -61,7 +61,7 @@ def recorded_requests(models: Path) -> dict[str, bytes]:
     Raises:
         InputError: no model, or one without a version or without a warm-up file.
     """
-    folders = sorted(folder for folder in models.glob("*") if folder.is_dir())
+    folders = sorted(folder for folder in models.glob("[!.]*") if folder.is_dir())
     if not folders:
         raise InputError(f"{models}: expected a folder of models")
     return {folder.name: _recorded_request(folder) for folder in folders}

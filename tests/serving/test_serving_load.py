@@ -29,6 +29,7 @@ def _record(folder: Path) -> None:
 def test_the_newest_version_says_what_to_ask(push: Any, tmp_path: Path) -> None:
     push("calculator", 9)
     push("calculator", 10, prepare=_record)
+    (tmp_path / "models" / ".push").mkdir()  # where a push works
     (request,) = recorded_requests(tmp_path / "models").values()
     assert predict_pb2.PredictRequest.FromString(request) == REQUEST
 
