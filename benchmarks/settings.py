@@ -29,6 +29,7 @@ WITHOUT = {
         "model.ad_id=false",
         "model.id_dropout=0",
         "model.normalise=true",
+        "model.centre=false",
         "model.dropout=0",
         "model.user_layers=[128]",
         "model.item_layers=[128, 64]",

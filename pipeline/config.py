@@ -120,6 +120,9 @@ class ModelSettings(Settings):
     normalise: bool = Field(
         True, description="Give embeddings length 1, so that their product is a cosine."
     )
+    centre: bool = Field(
+        False, description="Subtract the mean of the training ads' text embeddings from each."
+    )
     dropout: Share = Field(0.0, description="Share of the units that are dropped in training.")
     user_id: bool = Field(
         False, description="Learn an embedding and a bias of each user (data.columns.user_id)."

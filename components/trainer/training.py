@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import keras
 import numpy as np
 
 from components.trainer.input_data import Impressions, batches
+from components.trainer.optimizer import optimizer_of
 from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import TwoTower
 from pipeline.config import TrainerSettings
 
 _STEPS_PER_CALL = 16  # One call of the compiled function costs as much as several small batches.
 _VALIDATION_BATCH = 8192
-_WARM_UP = 0.02  # Share of the steps in which the cosine schedule rises.
 
 
 def train(
@@ -37,7 +35,7 @@ def train(
         `loss`, and `val_loss` where there is validation, by epoch.
     """
     model.compile(
-        optimizer=_optimizer(settings, data.impressions.rows),
+        optimizer=optimizer_of(settings, data.impressions.rows),
         loss=keras.losses.BinaryCrossentropy(
             from_logits=True, label_smoothing=settings.label_smoothing
         ),
@@ -80,41 +78,6 @@ def predict(
     rows = batches(impressions, ads, _VALIDATION_BATCH)
     logits = model.predict(rows, verbose=0)
     return logits, np.concatenate([labels for _, labels in rows.as_numpy_iterator()])
-
-
-def _optimizer(settings: TrainerSettings, rows: int) -> keras.optimizers.Optimizer:
-    rate: float | Cosine = settings.learning_rate
-    if settings.schedule == "cosine":
-        rate = Cosine(settings.learning_rate, settings.epochs * -(-rows // settings.batch_size))
-    if settings.weight_decay:
-        return keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
-    return keras.optimizers.Adam(rate)
-
-
-class Cosine(keras.optimizers.schedules.LearningRateSchedule):
-    """A step size that rises evenly, then falls along a cosine to 0 at the last step.
-
-    Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017,
-    equation 5. Keras' CosineDecay gives the same numbers, through a branch that is traced, and
-    run, for every variable.
-
-    Args:
-        highest: the step size after the rise.
-        steps: how many steps there are.
-    """
-
-    def __init__(self, highest: float, steps: int) -> None:
-        self.highest = highest
-        self.steps = steps
-        self.rise = max(1, int(_WARM_UP * steps))
-
-    def __call__(self, step: Any) -> Any:
-        """Returns the size of a step, the first being step 0."""
-        ops = keras.ops
-        step = ops.cast(step, "float32")
-        fallen = ops.maximum(step - self.rise, 0.0) / max(1, self.steps - self.rise)
-        share = 0.5 + 0.5 * ops.cos(math.pi * ops.minimum(fallen, 1.0))
-        return self.highest * ops.minimum(step / self.rise, share)
 
 
 def platt(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

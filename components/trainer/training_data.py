@@ -42,12 +42,14 @@ class TrainingData:
 
     def two_tower(self, settings: ModelSettings) -> TwoTower:
         """Returns untrained towers that fit the data."""
+        vectors = self.ads[ADS]
         return TwoTower(
             self.user_width,
-            self.ads[ADS].shape[1],
+            vectors.shape[1],
             user_ids=self.user_ids,
             ad_ids=self.ad_ids,
-            **settings.model_dump(exclude={"user_id", "ad_id"}),
+            centre=vectors.mean(axis=0) if settings.centre else None,
+            **settings.model_dump(exclude={"user_id", "ad_id", "centre"}),
         )
 
     def save(self, folder: Path) -> None:

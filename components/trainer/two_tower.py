@@ -94,6 +94,26 @@ class IdDropout(keras.layers.Layer):
         return keras.ops.where(kept, ids, keras.ops.zeros_like(ids))
 
 
+class Centre(keras.layers.Layer):
+    """Subtracts a vector that stays as it is in training.
+
+    What all embeddings of an encoder share hides what tells them apart. Mu and Viswanath,
+    "All-but-the-Top: Simple and Effective Postprocessing for Word Representations", ICLR 2018.
+
+    Args:
+        mean: what is subtracted [H].
+    """
+
+    def __init__(self, mean: np.ndarray) -> None:
+        super().__init__()
+        self.mean = self.add_weight(shape=mean.shape, trainable=False, name="mean")
+        self.mean.assign(mean)
+
+    def call(self, features: Any) -> Any:
+        """Maps [B, H] to [B, H]."""
+        return features - self.mean
+
+
 class Tower(keras.layers.Layer):
     """Maps features, and an id where the model uses ids, to an embedding and a bias.
 
@@ -104,6 +124,7 @@ class Tower(keras.layers.Layer):
         normalise: whether embeddings have length 1.
         dropout: share of the units that are dropped in training.
         id_dropout: share of the ids that are dropped in training.
+        centre: what is subtracted from features [H]; None for nothing.
     """
 
     def __init__(
@@ -115,6 +136,7 @@ class Tower(keras.layers.Layer):
         normalise: bool,
         dropout: float,
         id_dropout: float,
+        centre: np.ndarray | None = None,
     ) -> None:
         super().__init__(name=name)
         self.hidden = list(layers[:-1])
@@ -124,6 +146,7 @@ class Tower(keras.layers.Layer):
         self.id_dropout = IdDropout(id_dropout)
         # An id's embedding, and its bias in the last column.
         self.id_rows = keras.layers.Embedding(ids, self.last.units + 1) if ids else None
+        self.centre = None if centre is None else Centre(centre)
 
     def build(self, features_shape: tuple[int | None, ...], ids_shape: Any = None) -> None:
         for layer in [*self.hidden, self.last]:
@@ -134,6 +157,8 @@ class Tower(keras.layers.Layer):
 
     def call(self, features: Any, ids: Any = None) -> tuple[Any, Any]:
         """Returns embeddings [B, units] and biases [B] of features [B, ...] and ids [B]."""
+        if self.centre is not None:
+            features = self.centre(features)
         for layer in self.hidden:
             features = self.dropout(layer(features))
         embedding = self.last(features)
@@ -162,6 +187,7 @@ class TwoTower(keras.Model):
         item_layers: units of the item tower's hidden layers.
         embedding: units in which both towers end.
         normalise: whether embeddings have length 1, so that their product is a cosine.
+        centre: what is subtracted from the embedding of an ad's text [H]; None for nothing.
         dropout: share of the units that are dropped in training.
         id_dropout: share of the ids that are dropped in training.
 
@@ -181,6 +207,7 @@ class TwoTower(keras.Model):
         item_layers: Sequence[int] = (128, 64),
         embedding: int = 32,
         normalise: bool = True,
+        centre: np.ndarray | None = None,
         dropout: float = 0.0,
         id_dropout: float = 0.0,
     ) -> None:
@@ -194,7 +221,7 @@ class TwoTower(keras.Model):
         user_dense = [OneHotDense(user_width, units, activation), *_dense(others)]
         item_dense = _dense(_activations((*item_layers, embedding)))
         self.user_tower = Tower("user_tower", user_dense, ids=user_ids, **common)
-        self.item_tower = Tower("item_tower", item_dense, ids=ad_ids, **common)
+        self.item_tower = Tower("item_tower", item_dense, ids=ad_ids, centre=centre, **common)
         self.click = keras.layers.Dense(
             1, kernel_initializer="ones", kernel_constraint="non_neg", name="click"
         )

@@ -48,6 +48,9 @@ pusher:
 """
 
 
+Row = dict[str, str]
+
+
 def ask(folder: Path, *overrides: str) -> tuple[RunRecord, str]:
     """Runs in this process; returns the record, and what the terminal says at the end."""
     record = run(load_config(folder / "config.yaml", overrides), Display())
@@ -68,19 +71,9 @@ def versions(folder: Path) -> dict[str, list[str]]:
     }
 
 
-def split(folder: Path, *, shuffled: bool) -> None:
-    """Writes a campaign that is split; shuffled labels say nothing to learn from."""
-    made = folder.with_name(f"{folder.name} whole")
-    file = write_campaign(made, rows=12_000, ads=30, seed=5).impressions
-    with file.open() as source:
-        rows = list(csv.DictReader(source))
-    parts = {"train": rows[:9_000], "eval": rows[9_000:]}
-    if shuffled:
-        labels = [row["clicked"] for row in parts["train"]]
-        random.Random(1).shuffle(labels)
-        for row, label in zip(parts["train"], labels, strict=True):
-            row["clicked"] = label
-    for name, part in parts.items():
+def write(folder: Path, rows: list[Row]) -> None:
+    """Writes rows as a train and an eval split."""
+    for name, part in {"train": rows[:-3_000], "eval": rows[-3_000:]}.items():
         (folder / name).mkdir(parents=True)
         with (folder / name / "impressions.csv").open("w", newline="") as out:
             writer = csv.DictWriter(out, list(rows[0]))
@@ -88,13 +81,24 @@ def split(folder: Path, *, shuffled: bool) -> None:
             writer.writerows(part)
 
 
+def with_shuffled_labels(rows: list[Row]) -> list[Row]:
+    """Returns the rows with nothing to learn from but in the last, which are for the eval split."""
+    clicks = [row["clicked"] for row in rows[:-3_000]]
+    random.Random(1).shuffle(clicks)
+    shuffled = [row | {"clicked": click} for row, click in zip(rows, clicks, strict=False)]
+    return shuffled + rows[-3_000:]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a campaign, the same with shuffled labels, and a model in service."""
+    """A folder with a campaign, others made of it, and a model of the first in service."""
     folder = tmp_path_factory.mktemp("a campaign")
     (folder / "config.yaml").write_text(SETTINGS.format(folder=folder))
-    split(folder / "true", shuffled=False)
-    split(folder / "false", shuffled=True)
+    with write_campaign(folder / "made", rows=12_000, ads=30, seed=5).impressions.open() as file:
+        rows = list(csv.DictReader(file))
+    write(folder / "true", rows)
+    write(folder / "false", with_shuffled_labels(rows))
+    write(folder / "drifted", [row for row in rows if row["att_device"] != "iphone"])
     record, said = ask(folder)
     assert record.status == "pushed", said
     line = line_of("AUC lost to the model in service", said)
@@ -143,3 +147,14 @@ def test_a_worse_model_does_not_replace_a_better_one(folder: Path) -> None:
     assert record.status == "pushed", said
     assert line_of(rule, said).startswith("PASS")
     assert versions(folder) == {model: [*before[model], "2"] for model in MODELS}
+
+
+def test_data_unlike_that_of_the_model_in_service_stops_the_run(folder: Path) -> None:
+    before = versions(folder)
+    overrides = [f"data.input={folder}/drifted", "data_checks.drift=stop"]
+    record, said = ask(folder, *overrides)
+    assert (record.status, record.exit_code) == ("stopped by data", 4), said
+    drifts = [finding for finding in record.findings if finding.check == "drift"]
+    assert [(finding.column, finding.stops) for finding in drifts] == [("att_device", True)]
+    assert "distributed otherwise than the data of the model in service" in said
+    assert versions(folder) == before

@@ -1,13 +1,12 @@
-"""Calibration against scikit-learn's logistic regression, step sizes against Keras' schedule."""
+"""Calibration against scikit-learn's logistic regression."""
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from components.trainer.training import Cosine, platt
+from components.trainer.training import platt
 
 
 @pytest.mark.parametrize(("scale", "shift"), [(0.3, -2.0), (1.0, 0.0), (4.0, 1.0)])
@@ -23,13 +22,3 @@ def test_platt_fits_scale_and_shift_as_logistic_regression_does(scale: float, sh
 def test_platt_never_turns_the_order_round() -> None:
     logits = np.linspace(-2, 2, 100)
     assert platt(logits, (logits < 0).astype(np.float32))[0] >= 0
-
-
-@pytest.mark.parametrize("steps", [1, 7, 1000])
-def test_step_sizes_are_those_of_keras_cosine_decay(steps: int) -> None:
-    ours = Cosine(0.3, steps)
-    theirs = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, steps - ours.rise), warmup_target=0.3, warmup_steps=ours.rise
-    )
-    for step in range(steps):
-        assert float(ours(step)) == pytest.approx(float(theirs(step)), abs=1e-6)

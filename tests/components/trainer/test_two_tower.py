@@ -67,6 +67,18 @@ def test_logits_are_those_of_the_formula(
     np.testing.assert_allclose(model(inputs), in_numpy(model, inputs, 12), atol=1e-5)
 
 
+def test_a_centre_is_subtracted_and_is_not_learned() -> None:
+    inputs = batch()
+    mean = inputs[ADS].mean(axis=0)
+    plain = TwoTower(12, 7, embedding=4)
+    centred = TwoTower(12, 7, embedding=4, centre=mean)
+    centred.user_tower.set_weights(plain.user_tower.get_weights())
+    centred.item_tower.set_weights([*plain.item_tower.get_weights(), mean])
+    shifted = inputs | {ADS: inputs[ADS] - mean}
+    np.testing.assert_allclose(centred(inputs), plain(shifted), atol=1e-6)
+    assert len(centred.trainable_variables) == len(plain.trainable_variables)
+
+
 def test_the_inner_product_of_logit_embeddings_is_the_logit() -> None:
     model = TwoTower(12, 7, user_ids=9, ad_ids=5, embedding=4, normalise=False)
     model.click.set_weights([np.array([[2.5]]), np.array([-1.5])])
