@@ -6,6 +6,8 @@ SHELL := bash
 
 BIN := .venv/bin
 PACKAGES := pipeline components serving
+# Two at a time; the tests of a file share what is slow to make.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' Makefile
@@ -22,11 +24,11 @@ demo: ## Run the pipeline on sample data, then predict a click
 
 test: ## Run every test
 	@scripts/setup.sh dev
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 test-quick: ## Run the tests that take seconds, not the end-to-end ones
 	@scripts/setup.sh dev
-	@$(BIN)/python -m pytest -m "not e2e"
+	@$(PYTEST) -m "not e2e"
 
 lint: ## Check style and types, change nothing
 	@scripts/setup.sh dev

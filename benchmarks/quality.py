@@ -65,6 +65,7 @@ FEW_EPOCHS = [
     "model.normalise=false",
     "model.centre=true",
     "model.item_layers=[128]",
+    "trainer.batch_size=1024",
     "trainer.schedule=cosine",
     "trainer.epochs=3",
 ]

@@ -219,22 +219,17 @@ def console(
     grpc_port: Annotated[int, typer.Option(help="Port of the gRPC API.")] = 8500,
 ) -> None:
     """Serve a page on this machine where a copywriter tries texts, beside the models' API."""
-    import signal
-
     with _quiet():
         from serving.console.app import PATH
         from serving.console.app import Console as TextConsole
         from serving.server.options import ServerOptions
-        from serving.server.server import Server
+        from serving.server.server import Server, serve_until_stopped
 
         options = ServerOptions(models=models, port=grpc_port, rest_api_port=port)
         server = Server(options, TextConsole(models, users).routes())
-    # Blocked before threads begin, so that none of them takes what is waited for.
-    ends = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-    with server:
-        print(f"http://{options.host}:{port}{PATH}  (Ctrl-C ends it)")
-        signal.sigwait(ends)
+    serve_until_stopped(
+        server, lambda: print(f"http://{options.host}:{port}{PATH}  (Ctrl-C ends it)", flush=True)
+    )
 
 
 @app.command(

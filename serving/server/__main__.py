@@ -25,12 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until SIGINT or SIGTERM; returns the exit code."""
     try:
         options = _parse(arguments)
-        from serving.server.server import serve  # late: it imports TensorFlow, --help need not
+        # late: it imports TensorFlow, --help need not
+        from serving.server.server import Server, logger, serve_until_stopped
 
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logging.getLogger("serving").setLevel(logging.INFO)
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
-        serve(options)
+        serve_until_stopped(
+            Server(options), lambda: logger.info("Answering: %s", options.addresses())
+        )
     except TwotowerError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Self
 
@@ -24,6 +25,8 @@ from serving.server.service import Service
 from serving.server.status import ServingError
 
 logger = logging.getLogger(__name__)
+
+_GLANCE = 0.2  # seconds
 
 
 class Server:
@@ -131,18 +134,24 @@ class Server:
             logger.error("%s", error)
 
 
-def serve(options: ServerOptions) -> None:
+def serve_until_stopped(server: Server, started: Callable[[], None]) -> None:
     """Serves until SIGINT or SIGTERM.
 
+    Args:
+        server: not started yet.
+        started: called when it answers.
+
     Raises:
-        InputError: options that cannot be followed.
+        InputError: a list of models that cannot be served.
     """
-    stop = threading.Event()
+    # Not an Event: the handler would wait for a lock that this thread may just be holding.
+    asked_to_stop: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    with Server(options):
-        logger.info("Answering: %s", options.addresses())
-        stop.wait()
+        signal.signal(number, lambda number, _frame: asked_to_stop.append(number))
+    with server:
+        started()
+        while not asked_to_stop:
+            time.sleep(_GLANCE)  # ends early if it is this thread that the signal reaches
 
 
 def _listen(options: ServerOptions) -> socket.socket:

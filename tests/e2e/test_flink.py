@@ -23,6 +23,7 @@ import pytest
 import tensorflow as tf
 
 from components.features import ITEM_TOWER, USER_TOWER
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from conftest import Campaign
@@ -100,12 +101,6 @@ def test_the_towers_are_those_of_the_local_runner(
             np.testing.assert_allclose(
                 local.get_tensor(name), ours.get_tensor(name), atol=1e-5, err_msg=name
             )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -105,18 +105,19 @@ def test_a_blocked_gate_is_a_failed_task_whose_message_is_the_verdict(
 
 
 def test_anomalies_are_a_failed_task_whose_message_names_the_values(
-    pushed: Campaign, finished: Harness, specification: Path, folder: Path
+    finished: Harness, specification: Path, folder: Path
 ) -> None:
-    text = (pushed.folder / "data/impressions.csv").read_text()
-    (folder / "changed").mkdir()
-    (folder / "changed/impressions.csv").write_text(text.replace('"25-34"', '"twenty-five"'))
-    done = {"schema": finished.outputs["schema"]}
-    data = str(folder / "changed")
-    harness = Harness(specification, folder / "stopped", {"data": data}, outputs=done)
+    curated = finished.outputs["schema"]["schema"]
+    text = Path(curated["uri"], "schema.pbtxt").read_text()
+    (folder / "other").mkdir()
+    (folder / "other/schema.pbtxt").write_text(text.replace('  value: "25-34"\n', ""))
+    done = {task: finished.outputs[task] for task in ("example-gen", "statistics")}
+    done["schema"] = {"schema": curated | {"uri": str(folder / "other")}}
+    harness = Harness(specification, folder / "stopped", outputs=done)
     with pytest.raises(TaskFailedError) as failure:
         harness.run()
     error = failure.value
     assert (error.task, error.exit_code) == ("schema-gate", 4)
     assert "Traceback" not in error.log
-    assert "twenty-five" in error.log
+    assert "25-34" in error.log
     assert "trainer" not in harness.outputs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from tensorflow_serving.apis import (
 from components import features
 from serving.server.options import ServerOptions
 from serving.server.server import Server
+from tests.ports import free_ports
 
 TEXT = features.Columns().text
 CALCULATOR = "calculator"
@@ -282,17 +282,12 @@ def predict_request(
     return request
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def _serving(**options: Any) -> Iterator[Running]:
+    port, rest_api_port = free_ports(2)
     defaults = {
-        "port": _free_port(),
-        "rest_api_port": _free_port(),
+        "port": port,
+        "rest_api_port": rest_api_port,
         "max_num_load_retries": 0,
         "file_system_poll_wait_seconds": 0.1,
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.parse
@@ -23,6 +22,7 @@ from serving.console.pages import LONGEST, TEXTS
 from serving.preview import Previewer
 from serving.server.options import ServerOptions
 from serving.server.server import Server
+from tests.ports import free_ports
 from tests.serving import small_models
 from tests.serving.browser import CHROMIUM, Browser
 from tests.serving.small_models import push, users, write_csv
@@ -44,7 +44,8 @@ def people(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def server(root: Path, people: Path) -> Iterator[ServerOptions]:
-    options = ServerOptions(models=root, port=_free_port(), rest_api_port=_free_port())
+    port, rest_api_port = free_ports(2)
+    options = ServerOptions(models=root, port=port, rest_api_port=rest_api_port)
     with Server(options, Console(root, people).routes()):
         yield options
 
@@ -52,12 +53,6 @@ def server(root: Path, people: Path) -> Iterator[ServerOptions]:
 @pytest.fixture(scope="module")
 def address(server: ServerOptions) -> str:
     return f"http://127.0.0.1:{server.rest_api_port}"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def get(url: str, *texts: str) -> str:
@@ -107,7 +102,7 @@ def test_too_much_is_refused(address: str, path: str, texts: list[str], message:
 
 
 def test_the_command(root: Path, people: Path, tmp_path: Path) -> None:
-    ports = {"--port": _free_port(), "--grpc-port": _free_port()}
+    ports = dict(zip(["--port", "--grpc-port"], free_ports(2), strict=True))
     given = ["--models", root, "--users", people, *(x for pair in ports.items() for x in pair)]
     main = "import sys; from pipeline.cli import main; main()"
     with subprocess.Popen(

@@ -24,6 +24,7 @@ from components.errors import InputError
 from serving.server.__main__ import main
 from serving.server.options import ServerOptions
 from serving.server.server import Server
+from tests.ports import free_port, free_ports
 
 MODEL = features.ITEM_TOWER
 TEXT = features.Columns().text
@@ -107,7 +108,7 @@ def test_messages_may_be_longer_than_grpcs_default(server: Any) -> None:
 
 def test_requests_in_progress_finish_before_the_server_stops(push: Any, serve: Any) -> None:
     push("calculator", 1)
-    options = serve().options.model_copy(update={"port": _free_port(), "rest_api_port": 0})
+    options = serve().options.model_copy(update={"port": free_port(), "rest_api_port": 0})
     with grpc.insecure_channel(f"127.0.0.1:{options.port}") as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         with Server(options):
@@ -118,12 +119,6 @@ def test_requests_in_progress_finish_before_the_server_stops(push: Any, serve: A
         with pytest.raises(grpc.RpcError) as raised:
             stub.Predict(request)
         assert raised.value.code() == Code.UNAVAILABLE
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _slow_request(seconds: float) -> Any:
@@ -142,7 +137,7 @@ def test_a_port_that_is_taken(push: Any, serve: Any, flag: str) -> None:
     push(MODEL, 1)
     running = serve()
     taken = getattr(running.options, flag)
-    free = {"port": _free_port(), "rest_api_port": _free_port()}
+    free = dict(zip(["port", "rest_api_port"], free_ports(2), strict=True))
     options = running.options.model_copy(update=free | {flag: taken})
     with pytest.raises(InputError, match=f"--{flag}.*{taken}"):
         Server(options)
@@ -183,7 +178,7 @@ def test_bad_flags_exit_with_2(
 def test_a_config_that_cannot_be_served(tmp_path: Path, capsys: Any) -> None:
     config = tmp_path / "models.config"
     config.write_text('model_config_list { config { name: "m" base_path: "relative" } }')
-    assert main([f"--model_config_file={config}", f"--port={_free_port()}"]) == 2
+    assert main([f"--model_config_file={config}", f"--port={free_port()}"]) == 2
     assert "absolute path" in capsys.readouterr().err
 
 
@@ -199,7 +194,7 @@ def test_help_says_what_it_is(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.fixture
 def process(push: Any, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     push(MODEL, 1)
-    port = _free_port()
+    port = free_port()
     command = [
         *(sys.executable, "-m", "serving.server"),
         *(f"--model_name={MODEL}", f"--model_base_path={tmp_path / 'models' / MODEL}"),
