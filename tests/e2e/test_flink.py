@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import apache_beam
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from components.features import ITEM_TOWER, USER_TOWER
+from tests.e2e.weights import tower_weights
 from tests.ports import free_port
 
 if TYPE_CHECKING:
@@ -91,16 +91,9 @@ def test_the_towers_are_those_of_the_local_runner(
     assert result.returncode == 0, result.stdout
     assert "Starting worker" in pool_log.read_text()[before:]
     for tower in (USER_TOWER, ITEM_TOWER):
-        local, ours = (
-            tf.train.load_checkpoint(str(root / tower / "1" / "variables" / "variables"))
-            for root in (pushed.serving, campaign.serving)
-        )
-        names = [n for n in local.get_variable_to_shape_map() if "VARIABLE_VALUE" in n]
-        assert names
-        for name in names:
-            np.testing.assert_allclose(
-                local.get_tensor(name), ours.get_tensor(name), atol=1e-5, err_msg=name
-            )
+        local, ours = (tower_weights(root, tower) for root in (pushed.serving, campaign.serving))
+        for name, weight in local.items():
+            np.testing.assert_allclose(weight, ours[name], atol=1e-5, err_msg=name)
 
 
 @contextmanager

@@ -49,6 +49,7 @@ pusher:
 
 
 Row = dict[str, str]
+EVAL_ROWS = 3_000  # the last of a campaign
 
 
 def ask(folder: Path, *overrides: str) -> tuple[RunRecord, str]:
@@ -73,7 +74,8 @@ def versions(folder: Path) -> dict[str, list[str]]:
 
 def write(folder: Path, rows: list[Row]) -> None:
     """Writes rows as a train and an eval split."""
-    for name, part in {"train": rows[:-3_000], "eval": rows[-3_000:]}.items():
+    parts = {"train": rows[:-EVAL_ROWS], "eval": rows[-EVAL_ROWS:]}
+    for name, part in parts.items():
         (folder / name).mkdir(parents=True)
         with (folder / name / "impressions.csv").open("w", newline="") as out:
             writer = csv.DictWriter(out, list(rows[0]))
@@ -82,11 +84,12 @@ def write(folder: Path, rows: list[Row]) -> None:
 
 
 def with_shuffled_labels(rows: list[Row]) -> list[Row]:
-    """Returns the rows with nothing to learn from but in the last, which are for the eval split."""
-    clicks = [row["clicked"] for row in rows[:-3_000]]
+    """Returns rows whose train split has nothing to learn from."""
+    train, evaluation = rows[:-EVAL_ROWS], rows[-EVAL_ROWS:]
+    clicks = [row["clicked"] for row in train]
     random.Random(1).shuffle(clicks)
-    shuffled = [row | {"clicked": click} for row, click in zip(rows, clicks, strict=False)]
-    return shuffled + rows[-3_000:]
+    shuffled = [row | {"clicked": click} for row, click in zip(train, clicks, strict=True)]
+    return shuffled + evaluation
 
 
 @pytest.fixture(scope="module")

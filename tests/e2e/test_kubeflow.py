@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from components.features import ITEM_TOWER, MODELS, USER_TOWER
 from tests.e2e.kubeflow_harness import ROOT, Harness, TaskFailedError
+from tests.e2e.weights import tower_weights
 
 if TYPE_CHECKING:
     from conftest import Campaign
@@ -60,14 +60,9 @@ def test_it_ends_in_pushed_towers_with_the_weights_of_the_local_run(
     for model in MODELS:
         assert [version.name for version in (folder / "serving" / model).glob("*")] == ["1"]
     for tower in (USER_TOWER, ITEM_TOWER):
-        local, ours = (
-            tf.train.load_checkpoint(str(root / tower / "1" / "variables" / "variables"))
-            for root in (pushed.serving, folder / "serving")
-        )
-        names = [n for n in local.get_variable_to_shape_map() if "VARIABLE_VALUE" in n]
-        assert names
-        for name in names:
-            np.testing.assert_array_equal(local.get_tensor(name), ours.get_tensor(name), name)
+        local, ours = (tower_weights(root, tower) for root in (pushed.serving, folder / "serving"))
+        for name, weight in local.items():
+            np.testing.assert_array_equal(weight, ours[name], name)
 
 
 def test_a_container_leaves_nothing_in_its_working_directory(finished: Harness) -> None:
@@ -105,19 +100,18 @@ def test_a_blocked_gate_is_a_failed_task_whose_message_is_the_verdict(
 
 
 def test_anomalies_are_a_failed_task_whose_message_names_the_values(
-    finished: Harness, specification: Path, folder: Path
+    pushed: Campaign, finished: Harness, specification: Path, folder: Path
 ) -> None:
-    curated = finished.outputs["schema"]["schema"]
-    text = Path(curated["uri"], "schema.pbtxt").read_text()
-    (folder / "other").mkdir()
-    (folder / "other/schema.pbtxt").write_text(text.replace('  value: "25-34"\n', ""))
-    done = {task: finished.outputs[task] for task in ("example-gen", "statistics")}
-    done["schema"] = {"schema": curated | {"uri": str(folder / "other")}}
-    harness = Harness(specification, folder / "stopped", outputs=done)
+    text = (pushed.folder / "data/impressions.csv").read_text()
+    (folder / "changed").mkdir()
+    (folder / "changed/impressions.csv").write_text(text.replace('"25-34"', '"twenty-five"'))
+    done = {"schema": finished.outputs["schema"]}
+    data = str(folder / "changed")
+    harness = Harness(specification, folder / "stopped", {"data": data}, outputs=done)
     with pytest.raises(TaskFailedError) as failure:
         harness.run()
     error = failure.value
     assert (error.task, error.exit_code) == ("schema-gate", 4)
     assert "Traceback" not in error.log
-    assert "25-34" in error.log
+    assert "twenty-five" in error.log
     assert "trainer" not in harness.outputs

@@ -26,6 +26,7 @@ from components.features import (
 from components.trainer.serving_ops import unsupported_ops
 from pipeline.local import LOG_FILE
 from pipeline.run_record import read_record
+from tests.e2e.weights import tower_weights
 
 if TYPE_CHECKING:
     from conftest import Campaign
@@ -156,14 +157,9 @@ def test_a_run_that_is_killed_is_continued_by_the_same_command_to_the_same_model
     states = {node.id: node.state for node in campaign.record().nodes}
     assert states["example_gen"] == "cached"
     assert versions(campaign) == {model: ["1"] for model in MODELS}
-    weights = [
-        tf.train.load_checkpoint(str(each.serving / USER_TOWER / "1" / "variables" / "variables"))
-        for each in (pushed, campaign)
-    ]
-    names = [n for n in weights[0].get_variable_to_shape_map() if "VARIABLE_VALUE" in n]
-    assert names
-    for name in names:
-        np.testing.assert_array_equal(*(each.get_tensor(name) for each in weights), name)
+    whole, continued = (tower_weights(each.serving, USER_TOWER) for each in (pushed, campaign))
+    for name, weight in whole.items():
+        np.testing.assert_array_equal(weight, continued[name], name)
 
 
 def _kill_after(node: str, campaign: Campaign) -> None:

@@ -58,10 +58,15 @@ def data(
     )
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "centred"])
+def settings(request: pytest.FixtureRequest) -> ModelSettings:
+    return SMALL.model_copy(update={"centre": request.param})
+
+
 @pytest.fixture(scope="module")
-def trained(data: TrainingData) -> TwoTower:
+def trained(data: TrainingData, settings: ModelSettings) -> TwoTower:
     keras.utils.set_random_seed(1)
-    model = data.two_tower(SMALL)
+    model = data.two_tower(settings)
     train(model, data, TrainerSettings(epochs=5, batch_size=16))
     return model
 
@@ -80,9 +85,9 @@ def pushed(
 
 
 @pytest.fixture
-def fresh(data: TrainingData) -> TwoTower:
+def fresh(data: TrainingData, settings: ModelSettings) -> TwoTower:
     keras.utils.set_random_seed(2)
-    return data.two_tower(SMALL)
+    return data.two_tower(settings)
 
 
 def test_a_warm_start_predicts_as_the_pushed_model(
@@ -115,11 +120,12 @@ def test_weights_of_other_shapes_stay_as_they_are(data: TrainingData, pushed: Pa
 def test_weights_that_predict_worse_are_not_kept(
     fresh: TwoTower,
     data: TrainingData,
+    settings: ModelSettings,
     trained: TwoTower,
     transform: TransformGraph,
     tmp_path: Path,
 ) -> None:
-    wrong = data.two_tower(SMALL)
+    wrong = data.two_tower(settings)
     wrong.set_weights(trained.get_weights())
     weight, bias = wrong.click.get_weights()
     wrong.click.set_weights([weight, bias + 9.0])  # almost everything is a click
