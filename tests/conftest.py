@@ -1,4 +1,7 @@
-"""Small things that the tests of several rooms are built on."""
+"""Small things that the tests of several rooms are built on.
+
+TensorFlow is imported late: what hands the tests out reads this file too, and needs none.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pytest
-import tensorflow as tf
-import tensorflow_transform.beam as tft_beam
-from tensorflow_transform.tf_metadata import dataset_metadata, metadata_io
-from tfx_bsl.public import tfxio
-
-from components.features import Columns
-from components.transform.preprocessing import preprocessing_fn
-
-ENCODER_WIDTH = 6
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,56 +18,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
 
 
-class CountingEncoder(tf.Module):
-    """Embeds a text by its bytes; a few variables stand for BERT's weights."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        rows = np.random.default_rng(0).normal(size=(256, ENCODER_WIDTH))
-        self.rows = tf.Variable(rows.astype(np.float32))
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def __call__(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        codes = tf.cast(tf.io.decode_raw(texts, tf.uint8, fixed_length=64), tf.int32)
-        return {"pooled_output": tf.reduce_mean(tf.gather(self.rows, codes), axis=1)}
-
-
 @pytest.fixture(scope="session")
 def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A compiled text encoder that costs nothing."""
+    import tensorflow as tf
+
+    from tests.analysis import CountingEncoder
+
     folder = tmp_path_factory.mktemp("encoder")
     tf.saved_model.save(CountingEncoder(), str(folder))
     return folder
-
-
-def write_examples(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Writes rows as tf.Examples; None is a missing value."""
-    with tf.io.TFRecordWriter(str(file), "GZIP") as writer:
-        for row in rows:
-            example = tf.train.Example()
-            for name, value in row.items():
-                feature = example.features.feature[name]
-                if isinstance(value, str):
-                    feature.bytes_list.value.append(value.encode())
-                elif isinstance(value, float):
-                    feature.float_list.value.append(value)
-                elif value is not None:
-                    feature.int64_list.value.append(value)
-            writer.write(example.SerializeToString())
-
-
-def feature_spec(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The types of the columns of rows, as a schema would give them."""
-    types = {str: tf.string, float: tf.float32, int: tf.int64}
-    spec = {}
-    for name in rows[0]:
-        value = next(row[name] for row in rows if row[name] is not None)
-        dtype = types[type(value)]
-        is_attribute = name.startswith("att_")
-        spec[name] = (
-            tf.io.VarLenFeature(dtype) if is_attribute else tf.io.FixedLenFeature([1], dtype)
-        )
-    return spec
 
 
 Analyse = Callable[..., Path]
@@ -83,35 +36,13 @@ Analyse = Callable[..., Path]
 @pytest.fixture(scope="session")
 def analyse(encoder_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Analyse:
     """Runs Transform's analysis over rows, and returns the folder of the transform graph."""
+    from tests import analysis
 
     def run(rows: Sequence[Mapping[str, Any]], **settings: Any) -> Path:
         folder = tmp_path_factory.mktemp("transform")
-        write_examples(folder / "examples.gz", rows)
-        metadata = dataset_metadata.DatasetMetadata.from_feature_spec(feature_spec(rows))
-        config = {
-            "columns": Columns().model_dump(),
-            "encoder_folder": str(encoder_folder),
-            "ad_memo": True,
-            "max_ads": 1000,
-            "max_categories": 1000,
-            "buckets": 4,
-            "user_id": False,
-            "ad_id": False,
-            "max_ids": 1000,
-            **settings,
-        }
-        examples = tfxio.TFExampleRecord(str(folder / "examples.gz"), schema=metadata.schema)
-        with (
-            beam.Pipeline("apache_beam.runners.portability.fn_api_runner.FnApiRunner") as pipeline,
-            tft_beam.Context(temp_dir=str(folder / "temporary")),
-        ):
-            raw = pipeline | examples.BeamSource(batch_size=16), examples.TensorAdapterConfig()
-            transform_fn = raw | tft_beam.AnalyzeDataset(
-                lambda inputs: preprocessing_fn(inputs, config)
-            )
-            transform_fn | tft_beam.WriteTransformFn(str(folder / "graph"))
-        metadata_io.write_metadata(metadata, str(folder / "graph" / "metadata"))
-        run.counters = pipeline.result.metrics().query()["counters"]  # type: ignore[attr-defined]
+        run.counters = analysis.analyse(  # type: ignore[attr-defined]
+            folder, encoder_folder, rows, **settings
+        )
         return folder / "graph"
 
     return run
