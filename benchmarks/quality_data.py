@@ -11,10 +11,11 @@ import tensorflow as tf
 
 from components.features import Columns
 from components.trainer.input_data import Impressions
+from components.trainer.settings import ModelSettings
 from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import AD_ID, ADS
 from components.transform import text_encoder
-from pipeline.config import ModelSettings, TextEncoderSettings, TransformSettings
+from components.transform.settings import TextEncoderSettings, TransformSettings
 
 _COLUMNS = Columns(user_id="user_id")
 _BLOCK = 4096

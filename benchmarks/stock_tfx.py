@@ -39,8 +39,9 @@ from tfx_bsl.public.tfxio import TensorFlowDatasetOptions
 
 from benchmarks.pipelines import ARTIFACTS, METADATA, MIN_AUC, SCHEMA
 from components.features import EVAL, PROBABILITY, RAW_SIGNATURE, TRAIN, Columns
+from components.trainer.settings import ModelSettings
 from components.transform import text_encoder
-from pipeline.config import ModelSettings, TextEncoderSettings
+from components.transform.settings import TextEncoderSettings
 
 IN_MEMORY = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
 COLUMNS = Columns()

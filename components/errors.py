@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from components.schema_gate.findings import Finding
+    from components.findings import Finding
 
 
 class TwotowerError(Exception):

@@ -164,7 +164,7 @@ def index(
 ) -> None:
     """Give the recommender another catalogue, without training: pushes a new version."""
     with _quiet():
-        from pipeline.config import PusherSettings
+        from components.pusher.settings import PusherSettings
         from serving.ad_index import index as index_catalogue
 
         done = index_catalogue(models, catalog, keep or PusherSettings().keep_versions)

@@ -14,9 +14,10 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 
 from components.errors import InputError
 from pipeline.beam import beam_arguments
-from pipeline.config import PipelineConfig, ResourceSettings, require
+from pipeline.config import PipelineConfig, require
 from pipeline.graph import create_pipeline
 from pipeline.prepare import prepare_for_image
+from pipeline.settings import ResourceSettings
 
 Target = Literal["kubeflow", "vertex"]
 Json = dict[str, Any]

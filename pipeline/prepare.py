@@ -121,8 +121,6 @@ def _copy_of_schema(config: PipelineConfig) -> Path:
 
 def _fingerprint_of_code() -> str:
     digest = hashlib.sha256()
-    folder = Path(components.__path__[0])
-    for file in sorted(folder.rglob("*.py")):
-        if file.parent != folder / "report":  # no node's output depends on it
-            digest.update(file.read_bytes())
+    for file in sorted(Path(components.__path__[0]).rglob("*.py")):
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

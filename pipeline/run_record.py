@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from components.schema_gate.findings import Finding
+from components.findings import Finding
 
 Status = Literal["pushed", "not blessed", "stopped by data", "failed"]
 

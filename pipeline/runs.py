@@ -10,9 +10,9 @@ from rich.text import Text
 
 from components.errors import InputError
 from components.evaluator.measure import METRICS_FILE, Metrics, read_metrics
-from components.report.comparison import LINEAGE, SETTINGS, side_by_side
-from components.report.leftovers import read_leftovers
-from components.report.report import REPORT_FILE, write_report
+from pipeline.report.comparison import LINEAGE, SETTINGS, side_by_side
+from pipeline.report.leftovers import read_leftovers
+from pipeline.report.report import REPORT_FILE, write_report
 from pipeline.run_record import RECORD_FILE, RunRecord, read_record
 
 _SHOWN = 5

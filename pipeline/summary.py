@@ -6,7 +6,7 @@ from rich.console import Console
 
 from components.evaluator.verdict import VERDICT_FILE, read_verdict
 from components.features import EVAL
-from components.schema_gate.findings import read_notes
+from components.findings import read_notes
 from pipeline.run_record import RunRecord
 
 _HEADLINES = {

@@ -21,10 +21,11 @@ from components.errors import InputError
 from components.evaluator.metrics import auc, log_loss
 from components.trainer.training import predict, train
 from components.trainer.training_data import FOLDER, TrainingData
-from pipeline.config import PipelineConfig, Range
+from pipeline.config import PipelineConfig
 from pipeline.display import Display
 from pipeline.quiet import output_to
 from pipeline.runs import find_runs
+from pipeline.settings import Range
 from pipeline.tune_space import Configure
 
 

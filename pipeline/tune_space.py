@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable
 
 from components.errors import InputError
-from pipeline.config import PipelineConfig, Range
+from pipeline.config import PipelineConfig
+from pipeline.settings import Range
 
 # Gives the settings with `key=value` overrides on top.
 Configure = Callable[[list[str]], PipelineConfig]

@@ -64,8 +64,8 @@ def test_containers_do_not_run_as_root() -> None:
 
 
 def test_paths_are_those_that_the_specifications_name() -> None:
-    from pipeline.config import DeploySettings
     from pipeline.prepare import IMAGE_FOLDER
+    from pipeline.settings import DeploySettings
 
     assert ("WORKDIR", str(IMAGE_FOLDER)) in INSTRUCTIONS
     assert f"text_encoder.cache={DeploySettings().encoders}" in TEXT

@@ -20,11 +20,11 @@ from components.evaluator.baseline import score_baseline
 from components.evaluator.evaluation import Evaluation, evaluate
 from components.evaluator.measure import METRICS_FILE
 from components.evaluator.score import ClickModel, count_texts, read_rows
+from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.tables import ADS_FILE, SCORES_FILE
 from components.evaluator.tfma_files import write_tfma_files
 from components.evaluator.verdict import VERDICT_FILE
 from components.features import CLICK_MODEL, EVAL, TRAIN, Columns
-from pipeline.config import EvaluatorSettings
 
 
 @component(component_annotation=Evaluate)

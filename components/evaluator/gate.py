@@ -7,9 +7,9 @@ from typing import Any
 
 from components.evaluator.measure import Metrics
 from components.evaluator.metrics import ClickMetrics, Estimate
+from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.slices import label
 from components.evaluator.verdict import Judgement, Verdict
-from pipeline.config import EvaluatorSettings
 
 
 def judge(metrics: Metrics, settings: EvaluatorSettings) -> Verdict:

@@ -20,10 +20,10 @@ from components.evaluator.metrics import (
     auc_difference,
     click_metrics,
 )
+from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.slices import slices
 from components.evaluator.tables import BASELINE_PROBABILITY
 from components.features import PROBABILITY, Columns
-from pipeline.config import EvaluatorSettings
 
 METRICS_FILE = "metrics.json"
 

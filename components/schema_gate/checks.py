@@ -10,11 +10,11 @@ from tfx.dsl.io import fileio
 
 from components.evaluator.baseline import newest_click_model
 from components.features import EVAL, TRAIN, Columns
+from components.findings import Finding
 from components.schema_gate.anomalies import Statistics
 from components.schema_gate.comparison import Comparison
-from components.schema_gate.findings import Finding
 from components.schema_gate.rows import Rows
-from pipeline.config import DataCheckSettings
+from components.schema_gate.settings import DataCheckSettings
 
 # In the folder of a click model in service, the statistics of the rows that it was trained on.
 TRAINING_STATISTICS_FILE = "assets.extra/training_statistics.pb"

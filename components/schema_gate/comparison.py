@@ -11,8 +11,8 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from components.features import Columns
+from components.findings import Finding
 from components.schema_gate.anomalies import Statistics
-from components.schema_gate.findings import Finding
 
 _L_INFTY = anomalies_pb2.DriftSkewInfo.Measurement.L_INFTY
 

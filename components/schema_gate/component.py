@@ -9,6 +9,7 @@ from tfx.types.standard_artifacts import ExampleAnomalies, Examples, ExampleStat
 
 from components.errors import AnomalyError
 from components.features import EVAL, TRAIN, Columns
+from components.findings import Finding, table, to_json
 from components.schema_gate.anomalies import (
     misfits,
     read_anomalies,
@@ -16,9 +17,8 @@ from components.schema_gate.anomalies import (
     read_statistics,
 )
 from components.schema_gate.checks import check_data
-from components.schema_gate.findings import Finding, table, to_json
 from components.schema_gate.rows import Rows
-from pipeline.config import DataCheckSettings
+from components.schema_gate.settings import DataCheckSettings
 
 
 @component

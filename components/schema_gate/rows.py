@@ -15,7 +15,7 @@ from tfx.dsl.io import fileio
 from components.evaluator.metrics import Floats, Integers, auc
 from components.example_blocks import read_blocks
 from components.features import EVAL, TRAIN, Columns
-from components.schema_gate.findings import Finding
+from components.findings import Finding
 
 _CONFIDENCE = 0.95  # that an AUC is at least what is judged
 _QUANTILES = np.linspace(0, 1, 101)  # by which a number's values are told apart

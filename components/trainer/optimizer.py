@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pipeline.config import TrainerSettings
+from components.trainer.settings import TrainerSettings
 
 _WARM_UP = 0.02  # Share of the steps in which the cosine schedule rises.
 

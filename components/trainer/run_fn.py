@@ -13,11 +13,11 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components.features import Columns
 from components.trainer import input_data
 from components.trainer.export import Exporter
+from components.trainer.settings import ModelSettings, TrainerSettings
 from components.trainer.training import train
 from components.trainer.training_data import FOLDER, TrainingData
 from components.trainer.transform_graph import TransformGraph
 from components.trainer.warm_start import warm_start
-from pipeline.config import ModelSettings, TrainerSettings
 
 
 def run_fn(fn_args: FnArgs) -> None:

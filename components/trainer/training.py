@@ -9,9 +9,9 @@ import numpy as np
 
 from components.trainer.input_data import Impressions, batches
 from components.trainer.optimizer import optimizer_of
+from components.trainer.settings import TrainerSettings
 from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import TwoTower
-from pipeline.config import TrainerSettings
 
 _STEPS_PER_CALL = 16  # One call of the compiled function costs as much as several small batches.
 _VALIDATION_BATCH = 8192

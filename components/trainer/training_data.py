@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from components.trainer.input_data import Impressions
+from components.trainer.settings import ModelSettings
 from components.trainer.two_tower import ADS, TwoTower
-from pipeline.config import ModelSettings
 
 FOLDER = "impressions"  # Beside the logs of the training.
 _FACTS_FILE = "facts.json"
@@ -48,8 +48,8 @@ class TrainingData:
             vectors.shape[1],
             user_ids=self.user_ids,
             ad_ids=self.ad_ids,
-            centre=vectors.mean(axis=0) if settings.centre else None,
-            **settings.model_dump(exclude={"user_id", "ad_id", "centre"}),
+            center=vectors.mean(axis=0) if settings.center_embeddings else None,
+            **settings.model_dump(exclude={"user_id", "ad_id", "center_embeddings"}),
         )
 
     def save(self, folder: Path) -> None:

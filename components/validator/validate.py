@@ -27,8 +27,8 @@ from components.features import (
 from components.trainer.serving_ops import unsupported_ops
 from components.validator.conversations import Conversation, Tensors, conversations
 from components.validator.model_server import ModelServer, serve
+from components.validator.settings import ValidatorSettings
 from components.validator.validation import Check, Validation
-from pipeline.config import ValidatorSettings
 
 _TOLERANCE = 1e-5  # Of a probability, or of a number in an embedding.
 _TIMED = 20  # Requests of one row, for the latency of a signature.

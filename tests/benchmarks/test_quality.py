@@ -11,8 +11,8 @@ from benchmarks import quality
 from benchmarks.quality import Outcome, compare, measure
 from benchmarks.quality_data import Data, Split, compact, split_ads, split_rows
 from components.trainer.input_data import batches
+from components.trainer.settings import ModelSettings
 from components.trainer.two_tower import AD_ID, AD_OF, ADS, USER, USER_ID
-from pipeline.config import ModelSettings
 
 
 @pytest.fixture(scope="module")

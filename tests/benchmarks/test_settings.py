@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks import settings
-from pipeline.config import ModelSettings, TrainerSettings, load_config
+from components.trainer.settings import ModelSettings, TrainerSettings
+from pipeline.config import load_config
 
 
 @pytest.mark.parametrize("config", settings.WITHOUT)

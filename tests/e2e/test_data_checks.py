@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from components.errors import InputError
-from components.schema_gate.findings import Finding, to_json
+from components.findings import Finding, to_json
 from components.schema_gate.infer import parse
 from pipeline.cli import app
 from pipeline.config import load_config

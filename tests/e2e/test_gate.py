@@ -36,7 +36,7 @@ data:
   schema_file: schema/campaign/schema.pbtxt
 runs: {folder}/runs
 model:
-  normalise: false
+  normalize: false
 trainer:
   epochs: 5
   learning_rate: 0.005

@@ -72,3 +72,14 @@ def test_every_setting_is_described_and_the_description_reads_back(file: Path) -
     assert all(meaning for _, _, meaning in described)
     assert {key: value for key, value, _ in described}["trainer.epochs"] == 20
     assert PipelineConfig.model_validate(yaml.safe_load(config.model_dump_json())) == config
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("centre", "center_embeddings"), ("normalise", "normalize")],
+)
+def test_a_renamed_key_is_read_and_its_new_name_is_told(file: Path, old: str, new: str) -> None:
+    file.write_text(f"{LEAST}model:\n  {old}: false\n")
+    with pytest.warns(FutureWarning, match=f"model.{old} is called model.{new} now"):
+        config = load_config(file, [f"model.{old}=true"])
+    assert getattr(config.model, new) is True

@@ -14,13 +14,14 @@ from typer.testing import CliRunner
 
 from components.errors import AnomalyError, InputError
 from components.evaluator.measure import METRICS_FILE, Baseline, measure
+from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.tables import score_table
 from components.features import Columns
-from components.report.report import REPORT_FILE
 from pipeline import local, runs
 from pipeline.cli import app
-from pipeline.config import EvaluatorSettings, PipelineConfig, load_config
+from pipeline.config import PipelineConfig, load_config
 from pipeline.display import Display
+from pipeline.report.report import REPORT_FILE
 from pipeline.run_record import NodeRecord, RunRecord, Status
 
 DAY = "20260102-0{}0000-000000"

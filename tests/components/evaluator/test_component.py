@@ -16,9 +16,9 @@ from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEv
 
 from components.evaluator.component import ClickEvaluator
 from components.evaluator.measure import read_metrics
+from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.verdict import read_verdict
 from components.features import Columns
-from pipeline.config import EvaluatorSettings
 
 
 @pytest.fixture(scope="module")

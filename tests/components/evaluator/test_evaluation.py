@@ -11,8 +11,8 @@ from sklearn.metrics import log_loss, precision_score, recall_score, roc_auc_sco
 from components.errors import InputError
 from components.evaluator.evaluation import evaluate
 from components.evaluator.measure import Baseline, Metrics
+from components.evaluator.settings import EvaluatorSettings
 from components.features import Columns
-from pipeline.config import EvaluatorSettings
 
 NO_BASELINE = Baseline(None, "none to compare with")
 

@@ -18,6 +18,7 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from components.example_gen.csv_types import TEXT, narrowest_type
 from components.example_gen.examples import serialize
 from components.features import Columns
+from components.findings import Finding, read_notes
 from components.schema_gate.anomalies import (
     ANOMALIES_FILE,
     SCHEMA_FILE,
@@ -25,9 +26,8 @@ from components.schema_gate.anomalies import (
     Statistics,
 )
 from components.schema_gate.component import SchemaGate
-from components.schema_gate.findings import Finding, read_notes
 from components.schema_gate.infer import parse, statistics
-from pipeline.config import DataCheckSettings
+from components.schema_gate.settings import DataCheckSettings
 
 TableLike: TypeAlias = pa.Table | Mapping[str, Sequence[Any]]
 

@@ -10,10 +10,10 @@ from pyarrow.csv import write_csv
 
 from components.errors import AnomalyError
 from components.features import Columns
+from components.findings import Finding, table
 from components.schema_gate.checks import TRAINING_STATISTICS_FILE
-from components.schema_gate.findings import Finding, table
 from components.schema_gate.infer import infer_schema
-from pipeline.config import DataCheckSettings
+from components.schema_gate.settings import DataCheckSettings
 
 if TYPE_CHECKING:
     from conftest import Gate

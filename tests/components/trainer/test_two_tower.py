@@ -71,7 +71,7 @@ def test_a_centre_is_subtracted_and_is_not_learned() -> None:
     inputs = batch()
     mean = inputs[ADS].mean(axis=0)
     plain = TwoTower(12, 7, embedding=4)
-    centred = TwoTower(12, 7, embedding=4, centre=mean)
+    centred = TwoTower(12, 7, embedding=4, center=mean)
     centred.user_tower.set_weights(plain.user_tower.get_weights())
     centred.item_tower.set_weights([*plain.item_tower.get_weights(), mean])
     shifted = inputs | {ADS: inputs[ADS] - mean}
@@ -80,7 +80,7 @@ def test_a_centre_is_subtracted_and_is_not_learned() -> None:
 
 
 def test_the_inner_product_of_logit_embeddings_is_the_logit() -> None:
-    model = TwoTower(12, 7, user_ids=9, ad_ids=5, embedding=4, normalise=False)
+    model = TwoTower(12, 7, user_ids=9, ad_ids=5, embedding=4, normalize=False)
     model.click.set_weights([np.array([[2.5]]), np.array([-1.5])])
     inputs = batch()
     users = model.user_logit_embedding(*model.user_tower(inputs[USER], inputs[USER_ID])).numpy()

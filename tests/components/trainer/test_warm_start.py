@@ -14,12 +14,12 @@ import pytest
 from components.features import ITEM_TOWER, MODELS, USER_TOWER, Columns
 from components.trainer.export import Exporter
 from components.trainer.input_data import write_compact
+from components.trainer.settings import ModelSettings, TrainerSettings
 from components.trainer.training import predict, train
 from components.trainer.training_data import TrainingData
 from components.trainer.transform_graph import TransformGraph
 from components.trainer.two_tower import TwoTower
 from components.trainer.warm_start import warm_start
-from pipeline.config import ModelSettings, TrainerSettings
 
 Rows = list[dict[str, Any]]
 
@@ -60,7 +60,7 @@ def data(
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "centred"])
 def settings(request: pytest.FixtureRequest) -> ModelSettings:
-    return SMALL.model_copy(update={"centre": request.param})
+    return SMALL.model_copy(update={"center_embeddings": request.param})
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from tfx.types.standard_artifacts import Examples, InfraBlessing, Model
 from components.features import Columns
 from components.validator import component
 from components.validator.component import ModelValidator
+from components.validator.settings import ValidatorSettings
 from components.validator.validation import Check, Validation, read_validation
-from pipeline.config import ValidatorSettings
 
 COLUMNS = Columns(user_id="who")
 

@@ -27,8 +27,8 @@ from components.features import (
 from components.trainer.recommender import Catalogue, read_catalogue, replace_catalogue
 from components.validator import conversations, validate
 from components.validator.conversations import read_rows
+from components.validator.settings import ValidatorSettings
 from components.validator.validation import Validation
-from pipeline.config import ValidatorSettings
 from tests.serving import small_models
 from tests.serving.small_models import CATALOGUE, users
 

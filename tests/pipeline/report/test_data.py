@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.features import Columns
-from components.report.data import Split, Value, read_overview
+from pipeline.report.data import Split, Value, read_overview
 
 if TYPE_CHECKING:
     from conftest import Runs

@@ -15,8 +15,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.evaluator.verdict import Judgement, Verdict
-from components.report.ads import outstanding_ads
-from components.report.comparison import (
+from pipeline.report.ads import outstanding_ads
+from pipeline.report.comparison import (
     DATA,
     LINEAGE,
     SETTINGS,
@@ -25,9 +25,9 @@ from components.report.comparison import (
     metric_values,
     side_by_side,
 )
-from components.report.leftovers import Leftovers, read_leftovers
-from components.report.plots import Plot, quality_plots, training_plot
-from components.report.slice_table import slice_table
+from pipeline.report.leftovers import Leftovers, read_leftovers
+from pipeline.report.plots import Plot, quality_plots, training_plot
+from pipeline.report.slice_table import slice_table
 from pipeline.run_record import RunRecord
 
 REPORT_FILE = "report.html"
@@ -55,7 +55,7 @@ def _render(run: Leftovers, in_service: RunRecord | None) -> str:
     record, metrics = run.record, run.metrics
     plots = list(_plots(run))
     environment = Environment(
-        loader=PackageLoader("components.report"),
+        loader=PackageLoader("pipeline.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from components.report.comparison import NONE, Pair, side_by_side
-from components.report.leftovers import read_leftovers
+from pipeline.report.comparison import NONE, Pair, side_by_side
+from pipeline.report.leftovers import read_leftovers
 
 if TYPE_CHECKING:
     from conftest import Runs

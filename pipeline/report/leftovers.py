@@ -16,10 +16,10 @@ from components.evaluator.measure import Metrics, read_metrics
 from components.evaluator.tables import ADS_FILE, BASELINE_PROBABILITY, SCORES_FILE
 from components.evaluator.verdict import Verdict, read_verdict
 from components.features import PROBABILITY, Columns
-from components.report.data import DataOverview, read_overview
-from components.report.lineage import read_lineage
-from components.schema_gate.findings import Finding, read_notes
+from components.findings import Finding, read_notes
 from components.validator.validation import Validation, read_validation
+from pipeline.report.data import DataOverview, read_overview
+from pipeline.report.lineage import read_lineage
 from pipeline.run_record import RunRecord
 
 TRAINING_FILE = "training.json"

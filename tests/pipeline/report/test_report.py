@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from components.evaluator.verdict import read_verdict
-from components.report.report import write_report
-from components.schema_gate.findings import Finding
+from components.findings import Finding
+from pipeline.report.report import write_report
 from pipeline.run_record import RunRecord
 
 if TYPE_CHECKING:

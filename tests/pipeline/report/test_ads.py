@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.features import Columns
-from components.report.ads import outstanding_ads, wilson_bounds
+from pipeline.report.ads import outstanding_ads, wilson_bounds
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

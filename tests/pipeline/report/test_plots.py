@@ -12,11 +12,11 @@ import pytest
 from sklearn.metrics import auc
 
 from components.evaluator.measure import Baseline, measure
+from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.tables import score_table
 from components.features import Columns
-from components.report.leftovers import Leftovers, read_leftovers
-from components.report.plots import Plot, quality_plots, training_plot
-from pipeline.config import EvaluatorSettings
+from pipeline.report.leftovers import Leftovers, read_leftovers
+from pipeline.report.plots import Plot, quality_plots, training_plot
 
 if TYPE_CHECKING:
     from conftest import Runs

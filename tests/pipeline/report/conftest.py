@@ -19,12 +19,13 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.evaluator.evaluation import evaluate
 from components.evaluator.measure import METRICS_FILE, Baseline
+from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.tables import ADS_FILE, SCORES_FILE
 from components.evaluator.verdict import VERDICT_FILE
 from components.features import MODELS, Columns
-from components.schema_gate.findings import Finding, to_json
+from components.findings import Finding, to_json
 from components.validator.validation import VALIDATION_FILE, Check, Validation
-from pipeline.config import EvaluatorSettings, PipelineConfig
+from pipeline.config import PipelineConfig
 from pipeline.run_record import NodeRecord, RunRecord
 
 HOSTILE = "<script>alert('an ad')</script> & <b>more</b>"

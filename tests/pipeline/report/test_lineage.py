@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ml_metadata import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components.report.lineage import STORE_FILE, read_lineage
+from pipeline.report.lineage import STORE_FILE, read_lineage
 from pipeline.run_record import NodeRecord, RunRecord
 
 if TYPE_CHECKING:

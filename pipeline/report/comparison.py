@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.evaluator.metrics import ClickMetrics
-from components.report.leftovers import Leftovers
+from pipeline.report.leftovers import Leftovers
 
 RESULT = "result"
 QUALITY = "eval split"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from components.report.report import write_report
+from pipeline.report.report import write_report
 
 if TYPE_CHECKING:
     from conftest import Page, Runs
