@@ -23,7 +23,7 @@ from google.cloud.aiplatform_v1.types import PipelineJob, Schedule
 from google.protobuf import json_format
 
 from components.errors import InputError
-from pipeline.cli import submit as command
+from pipeline.cli.deploy import submit as command
 from pipeline.config import PipelineConfig
 from pipeline.submit import submit
 

@@ -1,0 +1,67 @@
+"""The `twotower` command: one module a group of commands, in the order of a user's day.
+
+Exit codes: 0 done (a run: pushed), 2 bad input or settings, 3 not blessed, 4 data anomalies,
+1 anything else.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from components.errors import TwotowerError
+from pipeline.cli import data, deploy, look, run, serve
+
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+app = typer.Typer(
+    help="From a CSV of ad impressions to click models in production.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 2 bad input or settings, 3 not blessed, 4 data anomalies, "
+    "1 anything else.",
+)
+
+sample = typer.Typer(help="Write sample data, as a CSV that a run reads.", no_args_is_help=True)
+sample.command()(data.campaign)
+sample.command()(data.movielens)
+app.add_typer(sample, name="sample", rich_help_panel="Data")
+
+schema = typer.Typer(help="Draft and change the curated schema.", no_args_is_help=True)
+schema.command()(data.infer)
+schema.command()(data.accept)
+app.add_typer(schema, name="schema", rich_help_panel="Data")
+
+app.command(rich_help_panel="Run")(run.run)
+app.command(rich_help_panel="Run")(run.tune)
+app.command("config", rich_help_panel="Run")(run.show_config)
+
+app.command("runs", rich_help_panel="Look")(look.list_runs)
+app.command(rich_help_panel="Look")(look.report)
+app.command(rich_help_panel="Look")(look.compare)
+
+app.command(rich_help_panel="Serve")(serve.predict)
+app.command(rich_help_panel="Serve")(serve.ask)
+app.command(rich_help_panel="Serve", add_help_option=False, context_settings=_PASS_ON)(serve.serve)
+app.command(rich_help_panel="Serve")(serve.console)
+app.command(rich_help_panel="Serve")(serve.preview)
+app.command(rich_help_panel="Serve")(serve.score)
+app.command(rich_help_panel="Serve")(serve.index)
+
+app.command("compile", rich_help_panel="Deploy")(deploy.compile_)
+app.command(rich_help_panel="Deploy")(deploy.submit)
+app.command(rich_help_panel="Deploy")(deploy.encoder)
+
+
+def main() -> None:
+    """Runs the command; errors that a person can act on end it in one line and an exit code."""
+    # What TensorFlow's C++ prints before a log is open.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        app()
+    except TwotowerError as error:
+        print(f"twotower: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

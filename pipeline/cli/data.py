@@ -1,0 +1,86 @@
+"""Commands before a run: sample data and the curated schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.options import ConfigFile, Overrides, load_settings, quiet
+
+
+def campaign(
+    out: Annotated[Path, typer.Argument(help="Folder for the CSV.")],
+    rows: Annotated[int, typer.Option(min=1, help="Impressions.")] = 20_000,
+    ads: Annotated[int, typer.Option(min=1, help="Ads.")] = 200,
+    seed: Annotated[int, typer.Option(help="Same seed, same campaign.")] = 1,
+) -> None:
+    """Write an invented campaign whose true click probabilities are known."""
+    from pipeline.samples.campaign import write_campaign
+
+    facts = write_campaign(out, rows, ads, seed)
+    print(
+        f"{facts.impressions}: {facts.rows:,} impressions of {facts.ads:,} ads, "
+        f"{facts.click_rate:.1%} clicked\n"
+        f"{facts.truth}: the true click probability of each row\n"
+        f"The best AUC that any model can be expected to reach is {facts.best_auc:.4f}."
+    )
+
+
+def movielens(out: Annotated[Path, typer.Argument(help="Folder for the CSV.")]) -> None:
+    """Fetch MovieLens 100K (for research use) and write it as a campaign."""
+    from pipeline.samples.movielens import write_movielens
+
+    facts = write_movielens(out)
+    print(
+        f"{facts.impressions}: {facts.rows:,} ratings of {facts.ads:,} films, "
+        f"{facts.click_rate:.1%} clicked (rated 4 or 5)"
+    )
+
+
+def infer(
+    csv: Annotated[Path, typer.Argument(help="CSV file or folder.")],
+    out: Annotated[Path | None, typer.Option(help="File for the draft; else printed.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings with the names of the columns.")
+    ] = None,
+) -> None:
+    """Draft a schema from data, for a person to curate."""
+    from components.features import Columns
+
+    columns = load_settings(config, []).data.columns if config else Columns()
+    with quiet():
+        from components.schema_gate.infer import infer_schema
+
+        draft = infer_schema(csv, columns)
+    if out is None:
+        print(draft)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(draft, encoding="utf-8")
+        print(f"{out}: a draft; read it, and correct what the data happens to show")
+
+
+def accept(
+    config: ConfigFile,
+    run: Annotated[
+        str | None, typer.Option(help="A run's id; else the newest that its data stopped.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Write without asking.")] = False,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Take what the data of a stopped run showed into the schema, after review."""
+    settings = load_settings(config, overrides)
+    with quiet():
+        from pipeline.schema_review import propose
+
+        proposal = propose(settings, run)
+    diff = proposal.diff()
+    if not diff:
+        print(f"{proposal.file}: allows all that the data of run {proposal.run_id} shows")
+        return
+    print(diff)
+    if yes or typer.confirm(f"Write this to {proposal.file}?"):
+        proposal.write()
+        print(f"{proposal.file}: written; the next run reads it")

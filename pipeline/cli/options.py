@@ -1,0 +1,70 @@
+"""What commands have in common: options, and where the output of libraries goes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from components.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeline.config import PipelineConfig
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file of settings.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
+]
+Target = Annotated[
+    Literal["kubeflow", "vertex"], typer.Option(help="Which of the two the file is for.")
+]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its id.")]
+RunsOf = Annotated[
+    Path | None,
+    typer.Option("--config", help="Settings of the pipeline whose runs are meant; else ./runs."),
+]
+Models = Annotated[Path, typer.Option("--models", help="The serving root that a run pushed to.")]
+
+
+def load_settings(config: Path, overrides: list[str]) -> PipelineConfig:
+    """Reads the settings of a command, and prints what is to be known of them."""
+    from pipeline.config import load_config
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FutureWarning)
+        settings = load_config(config, overrides)
+    for warning in caught:
+        print(f"Warning: {warning.message}", file=sys.stderr)
+    return settings
+
+
+def folder_of_runs(config: Path | None, overrides: list[str]) -> Path:
+    """Returns the folder of the runs that a command is about."""
+    return Path("runs") if config is None else load_settings(config, overrides).folder
+
+
+def quiet() -> AbstractContextManager[None]:
+    """Keeps what libraries print from the terminal."""
+    from pipeline.quiet import output_to
+
+    return output_to(Path(os.devnull))
+
+
+def pairs(attributes: str) -> dict[str, str]:
+    """Reads attributes as they are written on the command line: name=value,name=value.
+
+    Raises:
+        InputError: a part of it is no pair.
+    """
+    pairs = {}
+    for pair in filter(None, attributes.split(",")):
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"--attributes {pair}: expected name=value, as in att_age=25-34")
+        pairs[name.strip()] = value
+    return pairs

@@ -1,0 +1,64 @@
+"""Commands that run the pipeline and search for better settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from pipeline.cli.options import ConfigFile, Overrides, load_settings, quiet
+
+
+def run(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006  typer copies it
+    """Run the pipeline: from the CSV to pushed models."""
+    from pipeline.display import Display
+    from pipeline.local import run as run_locally
+    from pipeline.summary import show
+
+    settings = load_settings(config, overrides)
+    display = Display()
+    record = run_locally(settings, display)
+    show(record, display.console)
+    raise typer.Exit(record.exit_code)
+
+
+def tune(
+    config: ConfigFile,
+    trials: Annotated[int, typer.Option(min=1, help="Settings to try.")] = 20,
+    out: Annotated[
+        Path | None, typer.Option(help="YAML file for the best settings; else in the runs' folder.")
+    ] = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Look for better settings of the model, on the data of the newest run."""
+    from pipeline.config import PipelineConfig, load_config
+    from pipeline.display import Display
+    from pipeline.tune_space import check_space
+
+    def configure(more: list[str]) -> PipelineConfig:
+        return load_config(config, [*overrides, *more])
+
+    settings = load_settings(config, overrides)
+    check_space(configure)
+    file = out or settings.folder / "tune" / "best.yaml"
+    display = Display()
+    with display.step("load Keras"), quiet():
+        from pipeline import tune as tuning
+    best = tuning.tune(configure, trials, display)[0]
+    tuning.write_settings(best.config, file)
+    print(f"Best: {best}\nSettings: {file}\nNext: twotower run --config {file}")
+
+
+def show_config(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006
+    """Print the effective settings with their meaning."""
+    from rich.table import Column, Table
+
+    from pipeline.config import describe
+
+    key, value = Column("setting", no_wrap=True), Column("value", overflow="fold")
+    table = Table(key, value, "meaning", box=None, pad_edge=False)
+    for name, setting, meaning in describe(load_settings(config, overrides)):
+        table.add_row(name, str(setting), meaning)
+    Console().print(table)
