@@ -37,7 +37,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from benchmarks.machine import FOLDER
 from benchmarks.quality_data import Data, Split, compact, read, split_ads, split_rows
-from components.evaluator.metrics import auc, calibration_error, grouped_auc, log_loss
+from components.metrics import auc, calibration_error, grouped_auc, log_loss
 from components.trainer.training import predict, train
 from pipeline.config import load_config
 from pipeline.samples.campaign import write_campaign

@@ -9,7 +9,6 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto.trainer_pb2 import TrainArgs
-from tfx.proto.transform_pb2 import SplitsConfig
 
 from components.evaluator.component import ClickEvaluator
 from components.example_gen.component import csv_example_gen
@@ -53,9 +52,6 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
         examples=examples,
         schema=schema.outputs["schema"],
         preprocessing_fn=_path_of(preprocessing.preprocessing_fn),
-        splits_config=SplitsConfig(analyze=[TRAIN], transform=[TRAIN]),
-        materialize=False,  # Trainer derives what it needs; writing it here is per element and slow
-        disable_statistics=True,
         custom_config={
             "columns": columns,
             "encoder_folder": prepared.encoder_folder,

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from components.errors import InputError
-from components.evaluator.metrics import auc, log_loss
+from components.metrics import auc, log_loss
 from components.trainer.training import predict, train
 from components.trainer.training_data import FOLDER, TrainingData
 from pipeline.config import PipelineConfig

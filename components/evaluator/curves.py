@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from components.evaluator.metrics import Floats, Integers, cumulative_counts, reliability
+from components.metrics import Floats, Integers, cumulative_counts, reliability
 
 _POINTS = 200
 _HISTOGRAM_BINS = 40

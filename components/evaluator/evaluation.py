@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from components.evaluator.gate import judge
 from components.evaluator.measure import Baseline, Metrics, measure
-from components.evaluator.metrics import Floats
 from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.tables import ad_table, score_table
 from components.evaluator.verdict import Verdict
 from components.features import Columns
+from components.metrics import Floats
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from components.evaluator.measure import Metrics
-from components.evaluator.metrics import ClickMetrics, Estimate
 from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.slices import label
 from components.evaluator.verdict import Judgement, Verdict
+from components.metrics import ClickMetrics, Estimate
 
 
 def judge(metrics: Metrics, settings: EvaluatorSettings) -> Verdict:

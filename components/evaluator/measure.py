@@ -12,7 +12,11 @@ from pydantic import BaseModel, ConfigDict
 
 from components.evaluator.curves import Curves, curves
 from components.evaluator.files import read_file
-from components.evaluator.metrics import (
+from components.evaluator.settings import EvaluatorSettings
+from components.evaluator.slices import slices
+from components.evaluator.tables import BASELINE_PROBABILITY
+from components.features import PROBABILITY, Columns
+from components.metrics import (
     ClickMetrics,
     Estimate,
     Floats,
@@ -20,10 +24,6 @@ from components.evaluator.metrics import (
     auc_difference,
     click_metrics,
 )
-from components.evaluator.settings import EvaluatorSettings
-from components.evaluator.slices import slices
-from components.evaluator.tables import BASELINE_PROBABILITY
-from components.features import PROBABILITY, Columns
 
 METRICS_FILE = "metrics.json"
 

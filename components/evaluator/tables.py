@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from components.evaluator.metrics import Floats
 from components.features import PROBABILITY, Columns
+from components.metrics import Floats
 
 SCORES_FILE = "scores.parquet"
 ADS_FILE = "ads.parquet"

@@ -19,8 +19,8 @@ from tensorflow_model_analysis.writers.metrics_plots_and_validations_writer impo
 )
 
 from components.evaluator.measure import Metrics, SliceMetrics
-from components.evaluator.metrics import ClickMetrics, Estimate
 from components.evaluator.verdict import Verdict
+from components.metrics import ClickMetrics, Estimate
 
 
 def write_tfma_files(folder: str, metrics: Metrics, verdict: Verdict, model: str) -> None:

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.dsl.io import fileio
 
-from components.evaluator.metrics import Floats, Integers, auc
 from components.example_blocks import read_blocks
 from components.features import EVAL, TRAIN, Columns
 from components.findings import Finding
+from components.metrics import Floats, Integers, auc
 
 _CONFIDENCE = 0.95  # that an AUC is at least what is judged
 _QUANTILES = np.linspace(0, 1, 101)  # by which a number's values are told apart

@@ -2,43 +2,60 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
-from tensorflow_metadata.proto.v0 import schema_pb2
+import tensorflow_data_validation as tfdv
 from tfx.components import StatisticsGen
-from tfx.components.statistics_gen import executor
+from tfx.components.statistics_gen.executor import DEFAULT_FILE_NAME
 from tfx.components.util.examples_utils import get_split_file_patterns
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
-from tfx.types import Artifact
+from tfx.types import Artifact, BaseChannel, artifact_utils
+from tfx.types.standard_component_specs import EXAMPLES_KEY, STATISTICS_KEY
 
 from components.beam_source import ExamplesInBlocks
 
 
-def _read_in_blocks(
-    examples: list[Artifact],
-    split: str,
-    telemetry_descriptors: list[str],
-    schema: schema_pb2.Schema | None,
-) -> ExamplesInBlocks:
-    patterns = get_split_file_patterns(examples, split)
-    return ExamplesInBlocks(patterns, schema=schema, telemetry_descriptors=telemetry_descriptors)
+class Executor(BaseBeamExecutor):
+    """Computes the statistics of every split with TFDV.
 
+    It writes what TFX's executor writes. That one makes its source itself, a row an element, and
+    takes no other.
+    """
 
-class Executor(executor.Executor):
-    """TFX's executor with another source."""
-
-    def Do(self, *arguments: Any) -> None:
-        """Does what TFX's does, which finds its source by a module's name."""
-        stock = executor.tfxio_utils
-        executor.tfxio_utils = SimpleNamespace(get_split_tfxio=_read_in_blocks)
-        try:
-            super().Do(*arguments)
-        finally:
-            executor.tfxio_utils = stock
+    def Do(
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the statistics of the splits of `input_dict` to `output_dict`."""
+        self._log_startup(input_dict, output_dict, exec_properties)
+        examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
+        statistics = artifact_utils.get_single_instance(output_dict[STATISTICS_KEY])
+        statistics.split_names = examples.split_names
+        statistics.span = examples.span
+        with self._make_beam_pipeline() as pipeline:
+            for split in artifact_utils.decode_split_names(examples.split_names):
+                folder = artifact_utils.get_split_uri([statistics], split)
+                _ = (
+                    pipeline
+                    | f"Read[{split}]"
+                    >> ExamplesInBlocks(get_split_file_patterns([examples], split)).BeamSource()
+                    | f"GenerateStatistics[{split}]" >> tfdv.GenerateStatistics(tfdv.StatsOptions())
+                    | f"WriteStatistics[{split}]"
+                    >> tfdv.WriteStatisticsToBinaryFile(f"{folder}/{DEFAULT_FILE_NAME}")
+                )
 
 
 class BlockStatistics(StatisticsGen):
-    """TFX's StatisticsGen; see the module."""
+    """TFX's StatisticsGen with this module's executor.
+
+    Args:
+        examples: A channel of TFX Examples, gzipped TFRecord files of tf.Examples.
+    """
 
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)
+
+    def __init__(self, examples: BaseChannel) -> None:
+        super().__init__(examples=examples)

@@ -6,10 +6,24 @@ from typing import Any
 
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.components import Transform
-from tfx.components.transform import executor
+from tfx.components.transform import executor, labels
+from tfx.components.transform.executor_utils import GetCachePathEntry
+from tfx.components.util import examples_utils
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
+from tfx.proto.transform_pb2 import SplitsConfig
+from tfx.types import Artifact, BaseChannel, artifact_utils
+from tfx.types.standard_component_specs import (
+    CUSTOM_CONFIG_KEY,
+    EXAMPLES_KEY,
+    PREPROCESSING_FN_KEY,
+    SCHEMA_KEY,
+    TRANSFORM_GRAPH_KEY,
+    UPDATED_ANALYZER_CACHE_KEY,
+)
+from tfx.utils import io_utils
 
 from components.beam_source import ExamplesInBlocks
+from components.features import TRAIN
 
 
 class _Processor(executor.TransformProcessor):
@@ -18,19 +32,79 @@ class _Processor(executor.TransformProcessor):
 
 
 class Executor(executor.Executor):
-    """TFX's executor with another source."""
+    """Analyzes the train split and writes the transform graph.
 
-    def Do(self, *arguments: Any) -> None:
-        """Does what TFX's does, which makes its processor itself, by name."""
-        stock = executor.TransformProcessor
-        executor.TransformProcessor = _Processor
-        try:
-            super().Do(*arguments)
-        finally:
-            executor.TransformProcessor = stock
+    TFX's executor makes its processor, and with it its source, itself; so this one calls a
+    processor of its own through the entry that TFX names for use without artifacts.
+    """
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Artifact]],
+        output_dict: dict[str, list[Artifact]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes the transform graph of the examples in `input_dict` to `output_dict`."""
+        self._log_startup(input_dict, output_dict, exec_properties)
+        examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
+        schema = artifact_utils.get_single_uri(input_dict[SCHEMA_KEY])
+        graph = artifact_utils.get_single_uri(output_dict[TRANSFORM_GRAPH_KEY])
+        files = [io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], TRAIN))]
+        formats = [examples_utils.get_file_format(examples)]
+        function = {
+            labels.PREPROCESSING_FN: exec_properties[PREPROCESSING_FN_KEY],
+            labels.CUSTOM_CONFIG: exec_properties[CUSTOM_CONFIG_KEY],
+        }
+        temporary = f"{graph}/.temp"
+        _Processor().Transform(
+            {
+                labels.SCHEMA_PATH_LABEL: io_utils.get_only_uri_in_dir(schema),
+                labels.EXAMPLES_DATA_FORMAT_LABEL: examples_utils.get_payload_format(examples),
+                labels.ANALYZE_DATA_PATHS_LABEL: files,
+                labels.ANALYZE_PATHS_FILE_FORMATS_LABEL: formats,
+                labels.TRANSFORM_DATA_PATHS_LABEL: files,
+                labels.TRANSFORM_PATHS_FILE_FORMATS_LABEL: formats,
+                labels.PREPROCESSING_FN: self._GetPreprocessingFn(function, {}),
+                labels.MAKE_BEAM_PIPELINE_FN: self._make_beam_pipeline,
+                labels.DISABLE_STATISTICS_LABEL: True,
+                labels.FORCE_TF_COMPAT_V1_LABEL: False,
+            },
+            {
+                labels.TRANSFORM_METADATA_OUTPUT_PATH_LABEL: graph,
+                labels.TEMP_OUTPUT_LABEL: temporary,
+                **GetCachePathEntry(UPDATED_ANALYZER_CACHE_KEY, output_dict),
+            },
+        )
+        io_utils.delete_dir(temporary)
 
 
 class BlockTransform(Transform):
-    """TFX's Transform; see the module."""
+    """TFX's Transform with this module's executor: a transform graph, no transformed examples.
+
+    Trainer derives what it needs from the raw examples; writing it here is a Python step a row.
+
+    Args:
+        examples: A channel of TFX Examples, gzipped TFRecord files of tf.Examples.
+        schema: A channel of the curated schema.
+        preprocessing_fn: The import path of a `preprocessing_fn(inputs, custom_config)`.
+        custom_config: What that function is given.
+    """
 
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)
+
+    def __init__(
+        self,
+        examples: BaseChannel,
+        schema: BaseChannel,
+        preprocessing_fn: str,
+        custom_config: dict[str, Any],
+    ) -> None:
+        super().__init__(
+            examples=examples,
+            schema=schema,
+            preprocessing_fn=preprocessing_fn,
+            custom_config=custom_config,
+            splits_config=SplitsConfig(analyze=[TRAIN], transform=[TRAIN]),
+            materialize=False,
+            disable_statistics=True,
+        )

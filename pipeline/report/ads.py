@@ -9,9 +9,9 @@ from statistics import NormalDist
 import numpy as np
 import pyarrow as pa
 
-from components.evaluator.metrics import Floats, Integers
 from components.evaluator.tables import CLICKS, ROWS, TRAINING_ROWS
 from components.features import PROBABILITY, Columns
+from components.metrics import Floats, Integers
 
 _SHOWN = 8
 _SHOWN_OF_ALL = 500

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from components.evaluator.metrics import ClickMetrics
+from components.metrics import ClickMetrics
 from pipeline.report.leftovers import Leftovers
 
 RESULT = "result"

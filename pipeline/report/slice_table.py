@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from components.evaluator.measure import Metrics
-from components.evaluator.metrics import ClickMetrics
 from components.evaluator.slices import label
+from components.metrics import ClickMetrics
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
-from components.evaluator.metrics import (
+from components.metrics import (
     auc,
     auc_difference,
     average_precision,
