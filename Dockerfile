@@ -37,7 +37,8 @@ COPY components ./components
 COPY pipeline ./pipeline
 COPY schema ./schema
 COPY serving ./serving
-RUN pip install --no-cache-dir --no-deps --no-build-isolation --no-index --editable .
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --no-index \
+    --editable . --editable serving/client
 
 # The settings whose text encoder is made here, so that no node has to.
 ARG CONFIG=pipeline/configs/demo.yaml

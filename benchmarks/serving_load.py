@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components.errors import InputError
-from serving import predict_api
+from twotower_client import messages
 
 CONCURRENCY = (1, 8, 64)
 
@@ -107,7 +107,7 @@ def measure(
     """Returns how long each request took, and all of them together, in seconds."""
     took: list[list[float]] = [[] for _ in range(concurrency)]
     with grpc.insecure_channel(target) as channel:
-        call = channel.unary_unary(predict_api.METHOD)  # bytes in, bytes out
+        call = channel.unary_unary(messages.METHOD)  # bytes in, bytes out
         call(request)
         begin = time.perf_counter()
 

@@ -225,11 +225,11 @@ add_dev_packages() {
   step "Packages of requirements-dev.lock" install_lock requirements-dev.lock
 }
 
-# Makes the clone's packages and the command importable; nothing is copied.
+# Makes the clone's packages, its client and the command importable; nothing is copied.
 install_project() {
   trap explain_failure EXIT
   step "twotower itself" "$venv/bin/uv" pip install --python "$python" --offline --no-deps \
-    --no-build-isolation --editable .
+    --no-build-isolation --editable . --editable serving/client
   touch "$venv/.project-stamp"
 }
 
@@ -247,7 +247,8 @@ main() {
     write_stamp runtime
     write_stamp dev
   fi
-  if [[ pyproject.toml -nt $venv/.project-stamp ]]; then
+  local stamp=$venv/.project-stamp
+  if [[ pyproject.toml -nt $stamp || serving/client/pyproject.toml -nt $stamp ]]; then
     install_project
   fi
 }

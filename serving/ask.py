@@ -9,10 +9,10 @@ from pathlib import Path
 
 import grpc
 
+import twotower_client
 from components.errors import InputError
 from components.evaluator.baseline import newest_click_model
 from components.features import CLICK_MODEL, Columns
-from serving.client import Ad, Client
 from serving.server.options import ServerOptions
 from serving.server.server import Server
 
@@ -32,7 +32,7 @@ class Answer:
 
     probability: float
     version: int
-    best: list[Ad]
+    best: list[twotower_client.Ad]
 
 
 def ask(
@@ -68,15 +68,24 @@ def ask(
         )
         with (
             Server(options),
-            Client(f"unix:{socket}", timeout=_TIMEOUT, columns=columns) as client,
+            twotower_client.Client(
+                f"unix:{socket}",
+                timeout=_TIMEOUT,
+                text_column=columns.text,
+                ad_id_column=columns.ad_id,
+            ) as client,
         ):
             try:
                 return _ask(client, attributes, text, best)
             except grpc.RpcError as error:
                 raise InputError(f"{serving_root}: {error.details()}") from None
+            except twotower_client.InputError as error:
+                raise InputError(str(error)) from None
 
 
-def _ask(client: Client, attributes: Mapping[str, str], text: str, best: int | None) -> Answer:
+def _ask(
+    client: twotower_client.Client, attributes: Mapping[str, str], text: str, best: int | None
+) -> Answer:
     clicks = client.click_probability({n: [value] for n, value in attributes.items()}, [text])
     ads = client.top_k(attributes, best).ads if best is not None else []
     return Answer(float(clicks.probabilities[0]), clicks.version, ads)

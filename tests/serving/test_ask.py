@@ -13,7 +13,7 @@ from components import features
 from components.errors import InputError
 from pipeline.cli import app
 from serving.ask import ask
-from serving.client import Ad
+from twotower_client import Ad
 
 
 @pytest.fixture

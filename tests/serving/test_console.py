@@ -16,7 +16,6 @@ import pytest
 
 from components.features import MODELS
 from components.pusher.publish import publish
-from serving.client import Client
 from serving.console.app import Console
 from serving.console.pages import LONGEST, TEXTS
 from serving.preview import Previewer
@@ -26,6 +25,7 @@ from tests.ports import free_ports
 from tests.serving import small_models
 from tests.serving.browser import CHROMIUM, Browser
 from tests.serving.small_models import push, users, write_csv
+from twotower_client import Client
 
 pytestmark = pytest.mark.e2e
 

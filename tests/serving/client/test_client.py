@@ -1,10 +1,11 @@
-"""The client against a real server: the local one, through a real channel."""
+"""Both clients against a real server: the local one, through a real channel."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
+import asyncio
+import contextlib
+import inspect
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,9 +14,6 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as st_numpy
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -24,44 +22,86 @@ from tensorflow_serving.apis import (
 )
 
 from components import features
-from components.errors import InputError
-from serving import predict_api
-from serving.client import Ad, Client, Embeddings, MixedVersionsError, match
 from tests.serving import small_models
+from twotower_client import (
+    Ad,
+    AsyncClient,
+    Client,
+    Embeddings,
+    InputError,
+    MixedVersionsError,
+    match,
+    messages,
+)
 
 USERS = {"att_age": ["25-34", "", None], "att_income": [10.0, None, 7]}
 TEXTS = ["pasta", "a bike", ""]
 Code = grpc.StatusCode
 
 
+class Waiting:
+    """An AsyncClient whose methods are waited for, one at a time."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._runner = asyncio.Runner()
+        self._client = self._run(self._open(*args, **options))
+
+    @staticmethod
+    async def _open(*args: Any, **options: Any) -> AsyncClient:
+        return await AsyncClient(*args, **options).__aenter__()
+
+    def _run(self, coroutine: Any) -> Any:
+        return self._runner.run(coroutine)
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+        return lambda *args, **options: self._run(method(*args, **options))
+
+    def __enter__(self) -> Waiting:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._run(self._client.__aexit__(*error))
+        self._runner.close()
+
+
+Connect = Callable[..., Any]
+
+
+@pytest.fixture(params=[Client, Waiting], ids=["sync", "async"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    """Makes clients, of each of the two kinds; they close with the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *args, **options: stack.enter_context(request.param(*args, **options))
+
+
 @pytest.fixture
-def client(server: Any) -> Iterator[Client]:
-    with Client(server.target) as client:
-        yield client
+def client(server: Any, connect: Connect) -> Any:
+    return connect(server.target)
 
 
-def test_click_probability(client: Client) -> None:
+def test_click_probability(client: Any) -> None:
     clicks = client.click_probability(USERS, TEXTS)
     lengths = np.array([5, 6, 0])
     np.testing.assert_allclose(clicks.probabilities, 1 / (1 + lengths + 2), rtol=1e-6)
     assert clicks.version == 2
 
 
-def test_item_embedding(client: Client) -> None:
+def test_item_embedding(client: Any) -> None:
     embeddings = client.item_embedding(TEXTS)
     np.testing.assert_array_equal(embeddings.embedding, [[5, 2], [6, 2], [0, 2]])
     np.testing.assert_array_equal(embeddings.logit_embedding, [[5, 2, 1], [6, 2, 1], [0, 2, 1]])
     assert embeddings.version == 2
 
 
-def test_missing_attributes_are_empty_or_nan(client: Client) -> None:
+def test_missing_attributes_are_empty_or_nan(client: Any) -> None:
     # The tower embeds the length of age and income, written one after the other; NaN is -1 there.
     expected = [len("25-34" + "10.000000"), len("-1.000000"), len("7.000000")]
     embeddings = client.user_embedding(USERS)
     assert embeddings.embedding[:, 0].tolist() == expected
 
 
-def test_attributes_that_are_not_given_are_missing(client: Client) -> None:
+def test_attributes_that_are_not_given_are_missing(client: Any) -> None:
     some = client.user_embedding({"att_age": ["25-34", ""]})
     whole = client.user_embedding({"att_age": ["25-34", None], "att_income": [None, np.nan]})
     np.testing.assert_array_equal(some.embedding, whole.embedding)
@@ -69,7 +109,7 @@ def test_attributes_that_are_not_given_are_missing(client: Client) -> None:
     assert [ad.ad_id for ad in client.top_k({}, 1).ads] == ["a"]
 
 
-def test_numbers_may_be_strings_and_integers(client: Client) -> None:
+def test_numbers_may_be_strings_and_integers(client: Any) -> None:
     written = client.user_embedding({"att_income": ["10", 7, "", 2.5]})
     floats = np.array([10.0, 7.0, np.nan, 2.5], np.float32)
     np.testing.assert_array_equal(
@@ -79,12 +119,12 @@ def test_numbers_may_be_strings_and_integers(client: Client) -> None:
         client.user_embedding({"att_income": ["much"]})
 
 
-def test_unknown_attributes_are_refused(client: Client) -> None:
+def test_unknown_attributes_are_refused(client: Any) -> None:
     with pytest.raises(InputError, match=r"no input att_hat .* it has att_age, att_income"):
         client.user_embedding({"att_hat": ["top"]})
 
 
-def test_version_asked_for(client: Client) -> None:
+def test_version_asked_for(client: Any) -> None:
     assert client.item_embedding(TEXTS, version=1).version == 1
     assert client.click_probability(USERS, TEXTS, version=1).version == 1
     with pytest.raises(grpc.RpcError) as raised:
@@ -92,13 +132,13 @@ def test_version_asked_for(client: Client) -> None:
     assert raised.value.code() == Code.NOT_FOUND
 
 
-def test_label(server: Any) -> None:
-    with Client(server.target, label="stable") as client:
-        assert client.item_embedding(TEXTS).version == 1
-        assert client.item_embedding(TEXTS, version=2).version == 2
+def test_label(server: Any, connect: Connect) -> None:
+    client = connect(server.target, label="stable")
+    assert client.item_embedding(TEXTS).version == 1
+    assert client.item_embedding(TEXTS, version=2).version == 2
 
 
-def test_top_k(client: Client) -> None:
+def test_top_k(client: Any) -> None:
     user = {"att_age": "25-34", "att_income": None}
     top = client.top_k({**user, "att_income": 3.0}, 2)
     assert [ad.ad_id for ad in top.ads] == ["a", "b"]
@@ -109,50 +149,50 @@ def test_top_k(client: Client) -> None:
 
 
 def test_ads_by_their_ids(
-    serve: Callable[..., Any], analyse: Callable[..., Path], tmp_path: Path
+    serve: Callable[..., Any], analyse: Callable[..., Path], connect: Connect, tmp_path: Path
 ) -> None:
     small_models.push(small_models.exports(analyse, ids=True), tmp_path / "models")
     ad_ids, texts = list(small_models.CATALOGUE), list(small_models.CATALOGUE.values())
-    with Client(serve().target) as client:
-        by_text = client.click_probability({}, texts).probabilities
-        by_id = client.click_probability({}, texts, ad_ids=ad_ids).probabilities
-        nobody = client.user_embedding({"att_age": [None]})
-        ads = client.item_embedding(texts, ad_ids=ad_ids)
-        cold = client.item_embedding(texts, ad_ids=["never seen"] * len(texts))
+    client = connect(serve().target)
+    by_text = client.click_probability({}, texts).probabilities
+    by_id = client.click_probability({}, texts, ad_ids=ad_ids).probabilities
+    user = client.user_embedding({"att_age": [None]})
+    ads = client.item_embedding(texts, ad_ids=ad_ids)
+    cold = client.item_embedding(texts, ad_ids=["never seen"] * len(texts))
     assert np.abs(by_id - by_text).min() > 1e-4
-    np.testing.assert_allclose(match(nobody, ads)[0], by_id, atol=1e-6)
-    np.testing.assert_allclose(match(nobody, cold)[0], by_text, atol=1e-6)
+    np.testing.assert_allclose(match(user, ads)[0], by_id, atol=1e-6)
+    np.testing.assert_allclose(match(user, cold)[0], by_text, atol=1e-6)
 
 
-def test_a_model_without_ids_takes_none(client: Client) -> None:
+def test_a_model_without_ids_takes_none(client: Any) -> None:
     with pytest.raises(InputError, match="no input message_id in item_tower"):
         client.item_embedding(TEXTS, ad_ids=["a", "b", "c"])
 
 
 @pytest.mark.parametrize("rows", [0, 1, 4, 5, 8])
-def test_batches_make_no_difference(server: Any, client: Client, rows: int) -> None:
+def test_batches_make_no_difference(server: Any, client: Any, connect: Connect, rows: int) -> None:
     texts = ["x" * length for length in range(rows)]
     if rows == 0:
         with pytest.raises(InputError, match="nothing"):
             client.item_embedding(texts)
         return
-    with Client(server.target, batch_size=4) as batched:
-        np.testing.assert_array_equal(
-            batched.item_embedding(texts).embedding, client.item_embedding(texts).embedding
-        )
+    batched = connect(server.target, batch_size=4)
+    np.testing.assert_array_equal(
+        batched.item_embedding(texts).embedding, client.item_embedding(texts).embedding
+    )
 
 
-def test_columns_of_different_length_are_refused(client: Client) -> None:
+def test_columns_of_different_length_are_refused(client: Any) -> None:
     with pytest.raises(InputError, match="'text': 1"):
         client.click_probability(USERS, ["one"])
 
 
-def test_numbers_among_strings_are_refused(client: Client) -> None:
+def test_numbers_among_strings_are_refused(client: Any) -> None:
     with pytest.raises(InputError, match="25"):
         client.user_embedding({"att_age": ["25-34", 25]})
 
 
-def test_towers_of_two_versions_are_not_matched(client: Client) -> None:
+def test_towers_of_two_versions_are_not_matched(client: Any) -> None:
     old, new = client.user_embedding(USERS, version=1), client.item_embedding(TEXTS)
     with pytest.raises(MixedVersionsError, match=r"version 1 .* version 2"):
         match(old, new)
@@ -174,7 +214,8 @@ class _Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
     def __init__(self, codes: list[grpc.StatusCode], versions: list[int]) -> None:
         self.codes = codes
         self.versions = versions
-        self.seconds = 0.0
+        self.wait: Callable[[], Any] = lambda: None
+        self.cancelled = threading.Event()
         self.requests: list[predict_pb2.PredictRequest] = []
         self.inputs = [[features.Columns().text]]
         self.metadata_requests = 0
@@ -191,7 +232,8 @@ class _Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.requests.append(request)
-        time.sleep(self.seconds)
+        context.add_callback(self.cancelled.set)
+        self.wait()
         if self.codes:
             context.abort(self.codes.pop(0), "scripted")
         version = self.versions.pop(0)
@@ -205,30 +247,39 @@ class _Scripted(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 def _tensor(array: np.ndarray) -> Any:
     return predict_pb2.PredictResponse.OutputsEntry.FromString(
-        predict_api.PredictResponse.OutputsEntry(
-            value=predict_api.to_tensor(array)
-        ).SerializeToString()
+        messages.PredictResponse.OutputsEntry(value=messages.to_tensor(array)).SerializeToString()
     ).value
 
 
 @pytest.fixture
-def script() -> Iterator[Callable[..., tuple[_Scripted, Client]]]:
+def serve_script() -> Iterator[Callable[..., str]]:
+    """Starts servers that answer as scripted, and returns their addresses."""
     servers = []
 
-    def start(
-        codes: list[grpc.StatusCode], versions: list[int], timeout: float = 5
-    ) -> tuple[_Scripted, Client]:
-        scripted = _Scripted(codes, versions)
-        server = grpc.server(ThreadPoolExecutor(1))
+    def start(scripted: _Scripted, workers: int = 1) -> str:
+        server = grpc.server(ThreadPoolExecutor(workers))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(scripted, server)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         servers.append(server)
-        return scripted, Client(f"127.0.0.1:{port}", batch_size=1, timeout=timeout)
+        return f"127.0.0.1:{port}"
 
     yield start
     for server in servers:
         server.stop(0)
+
+
+@pytest.fixture
+def script(
+    serve_script: Callable[..., str], connect: Connect
+) -> Callable[..., tuple[_Scripted, Any]]:
+    def start(
+        codes: list[grpc.StatusCode], versions: list[int], timeout: float = 5
+    ) -> tuple[_Scripted, Any]:
+        scripted = _Scripted(codes, versions)
+        return scripted, connect(serve_script(scripted), batch_size=1, timeout=timeout)
+
+    return start
 
 
 def test_unavailable_is_tried_again(script: Any) -> None:
@@ -295,54 +346,58 @@ def test_a_model_that_mixes_versions_is_refused(script: Any) -> None:
 
 def test_deadline(script: Any) -> None:
     scripted, client = script([], [1], timeout=0.2)
-    scripted.seconds = 1.0
+    scripted.wait = scripted.cancelled.wait
     with pytest.raises(grpc.RpcError) as raised:
         client.item_embedding(["one"])
     assert raised.value.code() == Code.DEADLINE_EXCEEDED
     assert len(scripted.requests) == 1
 
 
-def test_no_server() -> None:
-    with Client("127.0.0.1:1", timeout=2) as client, pytest.raises(grpc.RpcError) as raised:
-        client.item_embedding(["x"])
+def test_no_server(connect: Connect) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        connect("127.0.0.1:1", timeout=2).item_embedding(["x"])
     assert raised.value.code() == Code.UNAVAILABLE
 
 
-def test_needs_no_tensorflow() -> None:
-    program = (
-        "import sys, serving.client; "
-        "print([m for m in sys.modules if m.split('.')[0] in ('tensorflow', 'tensorflow_serving')])"
+def _methods(kind: type) -> dict[str, inspect.Signature]:
+    public = {name: value for name, value in vars(kind).items() if not name.startswith("_")}
+    return {name: inspect.signature(value) for name, value in public.items()}
+
+
+def test_the_two_clients_have_the_same_methods() -> None:
+    assert _methods(AsyncClient) == _methods(Client)
+    assert inspect.signature(AsyncClient) == inspect.signature(Client)
+    assert all(
+        inspect.iscoroutinefunction(getattr(AsyncClient, name)) for name in _methods(AsyncClient)
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "[]"
 
 
-@given(
-    st.one_of(
-        st_numpy.arrays(np.float32, st_numpy.array_shapes(min_dims=0, max_dims=3, min_side=0)),
-        st_numpy.arrays(np.int32, st_numpy.array_shapes(min_dims=0, max_dims=3, min_side=0)),
-        st_numpy.arrays(np.int64, st_numpy.array_shapes(min_dims=0, max_dims=3, min_side=0)),
-        st.lists(st.text()).map(lambda strings: np.array(strings, dtype=object)),
-    )
-)
-def test_messages_are_tf_servings_own(array: np.ndarray) -> None:
-    import tensorflow as tf
+def test_requests_of_one_async_client_are_on_their_way_at_once(serve_script: Any) -> None:
+    scripted = _Scripted([], [1, 1])
+    # Each waits until the other one has arrived.
+    scripted.wait = threading.Barrier(2).wait
+    target = serve_script(scripted, workers=2)
 
-    ours = predict_api.PredictRequest(output_filter=["y"])
-    ours.model_spec.name = "m"
-    ours.model_spec.version.value = 3
-    ours.inputs["x"].CopyFrom(predict_api.to_tensor(array))
-    stock = predict_pb2.PredictRequest.FromString(ours.SerializeToString())
-    assert (stock.model_spec.name, stock.model_spec.version.value) == ("m", 3)
-    assert list(stock.output_filter) == ["y"]
-    received = tf.make_ndarray(stock.inputs["x"])
-    assert received.shape == array.shape
-    expected = array if array.dtype != object else np.array([s.encode() for s in array], object)
-    np.testing.assert_array_equal(received, expected)
+    async def ask() -> list[Embeddings]:
+        async with AsyncClient(target, timeout=60) as client:
+            return await asyncio.gather(*(client.item_embedding([text]) for text in "ab"))
 
-    response = predict_pb2.PredictResponse()
-    response.outputs["y"].CopyFrom(tf.make_tensor_proto(received))
-    back = predict_api.PredictResponse.FromString(response.SerializeToString())
-    np.testing.assert_array_equal(predict_api.to_array(back.outputs["y"]), array)
+    assert [embeddings.version for embeddings in asyncio.run(ask())] == [1, 1]
+
+
+def test_cancelling_an_answer_cancels_its_request(serve_script: Any) -> None:
+    scripted = _Scripted([], [1])
+    arrived = threading.Event()
+    scripted.wait = lambda: (arrived.set(), scripted.cancelled.wait())
+    target = serve_script(scripted)
+
+    async def ask() -> bool:
+        async with AsyncClient(target, timeout=60) as client:
+            answer = asyncio.create_task(client.item_embedding(["a"]))
+            await asyncio.to_thread(arrived.wait)
+            answer.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await answer
+            return await asyncio.to_thread(scripted.cancelled.wait, 30)
+
+    assert asyncio.run(ask())

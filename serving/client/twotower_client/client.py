@@ -1,0 +1,135 @@
+"""The client that waits for its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import grpc
+
+from .answers import Clicks, Embeddings, TopAds
+from .channel import methods, open_channel
+from .requests import Attribute, Question, Requests, T
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+class Client:
+    """Asks the models over gRPC; also a context manager, and safe to share among threads.
+
+    Args:
+        target: address of the server, as host:port or unix:path.
+        timeout: seconds a request may take, with its retries.
+        batch_size: most users, ads or pairs in one request; longer input takes several.
+        text_column: name of the ad's text in the data that the models were trained on.
+        ad_id_column: name of the ad's id there.
+        label: of the versions to ask, such as stable; the newest if None.
+        credentials: of a server that wants TLS.
+
+    Attributes that are not given are missing. What a model takes is asked of the server once, and
+    again when something does not fit.
+
+    Every method raises InputError for what a model does not take, and grpc.RpcError with the
+    server's code and message. UNAVAILABLE alone is tried again, up to four times within the
+    timeout.
+
+    Example:
+        ```python
+        with Client("localhost:8500") as client:
+            client.click_probability({"att_age": ["25-34"]}, ["Fresh pasta tonight"])
+        ```
+    """
+
+    def __init__(
+        self,
+        target: str = "localhost:8500",
+        *,
+        timeout: float = 5.0,
+        batch_size: int = 1024,
+        text_column: str = "text",
+        ad_id_column: str = "message_id",
+        label: str | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self._channel = open_channel(grpc, target, credentials)
+        self._methods = methods(self._channel)
+        self._timeout = timeout
+        self._requests = Requests(
+            text_column=text_column, ad_id_column=ad_id_column, label=label, batch_size=batch_size
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._channel.close()
+
+    def click_probability(
+        self,
+        users: Mapping[str, Attribute],
+        texts: Sequence[str],
+        *,
+        ad_ids: Sequence[str | None] | None = None,
+        version: int | None = None,
+    ) -> Clicks:
+        """Returns p(click) of B users, the first on the first text, and so on.
+
+        Args:
+            users: B values by attribute.
+            texts: B texts of ads.
+            ad_ids: B ids, for a model that was trained with them; without, the text alone counts.
+            version: to ask, in place of the client's label or the newest.
+        """
+        return self._ask(self._requests.clicks(users, texts, ad_ids, version))
+
+    def user_embedding(
+        self, users: Mapping[str, Attribute], *, version: int | None = None
+    ) -> Embeddings:
+        """Returns the user tower's output for B users; arguments as in click_probability."""
+        return self._ask(self._requests.users(users, version))
+
+    def item_embedding(
+        self,
+        texts: Sequence[str],
+        *,
+        ad_ids: Sequence[str | None] | None = None,
+        version: int | None = None,
+    ) -> Embeddings:
+        """Returns the item tower's output for B ads; arguments as in click_probability."""
+        return self._ask(self._requests.items(texts, ad_ids, version))
+
+    def top_k(
+        self,
+        user: Mapping[str, str | float | None],
+        k: int,
+        *,
+        allowed_ad_ids: Sequence[str] = (),
+        version: int | None = None,
+    ) -> TopAds:
+        """Returns the k ads that one user is most likely to click.
+
+        Args:
+            user: one value by attribute.
+            k: ads wanted; fewer come if there are fewer.
+            allowed_ad_ids: the ads to choose from; all if empty.
+            version: as in click_probability.
+        """
+        return self._ask(self._requests.top(user, k, allowed_ad_ids, version))
+
+    def _ask(self, question: Question[T]) -> T:
+        try:
+            call = next(question)
+            while True:
+                try:
+                    response = self._methods[call.method](call.request, timeout=self._timeout)
+                except grpc.RpcError as error:
+                    call = question.throw(error)
+                else:
+                    call = question.send(response)
+        except StopIteration as end:
+            return end.value
