@@ -30,9 +30,10 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2
 
 from components import features
+from components.serving_root import in_service
 from components.trainer.recommender import Catalogue, read_catalogue, replace_catalogue
 from serving.server.saved_model import SavedModel
-from serving.towers import Floats, newest_version, version_folder
+from serving.towers import Floats
 
 
 def main(
@@ -45,7 +46,7 @@ def main(
     requests: Annotated[int, typer.Option(min=1)] = 200,
 ) -> None:
     """Print the median and the 99th percentile of the milliseconds of a request."""
-    recommender = version_folder(models, features.RECOMMENDER, newest_version(models))
+    recommender = in_service(models).folder(features.RECOMMENDER)
     table = Table("ads", "ours p50", "ours p99", "NumPy p50", "NumPy p99")
     for size in ads:
         embeddings = random_ads(read_catalogue(recommender).embeddings, size)

@@ -45,7 +45,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
         columns=config.data.columns.model_dump_json(),
         checks=config.data_checks.model_dump_json(),
         serving_root=str(config.pusher.serving_root),
-        ticket=prepared.push_ticket,
+        push_cache_key=prepared.push_cache_key,
     ).with_id("schema_gate")
 
     transform = BlockTransform(
@@ -86,7 +86,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
         min_auc=config.evaluator.min_auc,
         columns=config.data.columns.model_dump_json(),
         serving_root=str(config.pusher.serving_root),
-        ticket=prepared.push_ticket,
+        push_cache_key=prepared.push_cache_key,
     ).with_id("evaluator")
 
     model_validator = ModelValidator(
@@ -104,7 +104,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
         statistics=statistics.outputs["statistics"],
         serving_root=config.pusher.serving_root,
         keep_versions=config.pusher.keep_versions,
-        ticket=prepared.push_ticket,
+        cache_key=prepared.push_cache_key,
     )
     return [
         example_gen,
@@ -142,7 +142,7 @@ def _in_service(config: PipelineConfig, prepared: Prepared) -> dict[str, str]:
     """What a node depends on that begins from the models in service."""
     return {
         "serving_root": str(config.pusher.serving_root),
-        "ticket": prepared.push_ticket,
+        "push_cache_key": prepared.push_cache_key,
     }
 
 

@@ -11,7 +11,7 @@ from components.errors import InputError
 from components.example_gen.csv_reader import InputSummary, check_input
 from components.example_gen.layout import WHOLE, Layout, find_layout
 from components.features import EVAL, TRAIN
-from components.pusher.publish import ticket
+from components.pusher.cache_key import push_cache_key
 from pipeline.config import PipelineConfig
 
 IMAGE_FOLDER = Path("/opt/twotower/app")  # where the Dockerfile puts the project
@@ -27,7 +27,7 @@ class Prepared:
         encoder_folder: the compiled text encoder.
         encoder_fingerprint: of its weights and graph.
         code_fingerprint: of the components' code.
-        push_ticket: see `components.pusher.publish.ticket`.
+        push_cache_key: see `components.pusher.cache_key`.
     """
 
     layout: Layout
@@ -35,7 +35,7 @@ class Prepared:
     encoder_folder: str
     encoder_fingerprint: str
     code_fingerprint: str
-    push_ticket: str
+    push_cache_key: str
 
 
 def check_data(config: PipelineConfig) -> InputSummary:
@@ -62,7 +62,7 @@ def prepare(config: PipelineConfig) -> Prepared:
         encoder_folder=str(encoder),
         encoder_fingerprint=text_encoder.fingerprint(encoder),
         code_fingerprint=_fingerprint_of_code(),
-        push_ticket=ticket(config.pusher.serving_root),
+        push_cache_key=push_cache_key(config.pusher.serving_root),
     )
 
 
@@ -86,7 +86,7 @@ def prepare_for_image(config: PipelineConfig) -> Prepared:
         encoder_folder=str(config.deploy.encoders / encoder.name),
         encoder_fingerprint=text_encoder.fingerprint(encoder),
         code_fingerprint=_fingerprint_of_code(),
-        push_ticket="",  # nodes that depend on the serving root are not cached there
+        push_cache_key="",  # nodes that depend on the serving root are not cached there
     )
 
 

@@ -17,7 +17,7 @@ from components.features import MODELS, RECOMMENDER
 from components.pusher.publish import publish
 from components.trainer.recommender import Catalogue, read_catalogue, replace_catalogue
 from serving.raw_rows import read_ads
-from serving.towers import Floats, Towers, version_folder
+from serving.towers import Floats, Towers
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def index(serving_root: Path, csv: Path, keep_versions: int) -> Indexed:
     """
     towers = Towers(serving_root)
     ads = read_ads(csv, towers.columns)
-    recommender = version_folder(serving_root, RECOMMENDER, towers.version)
+    recommender = towers.in_service.folder(RECOMMENDER)
     known = read_catalogue(recommender)
     before = _table(known, towers)
     if set(_keys(before)) == set(_keys(ads)):
@@ -63,7 +63,7 @@ def index(serving_root: Path, csv: Path, keep_versions: int) -> Indexed:
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
         for model in set(MODELS) - {RECOMMENDER}:
-            tower = version_folder(serving_root, model, towers.version)
+            tower = towers.in_service.folder(model)
             (models / model).symlink_to(tower.absolute())
         replace_catalogue(recommender, catalogue, models / RECOMMENDER)
         pushed = publish(models, serving_root, keep_versions, after=towers.version)

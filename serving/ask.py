@@ -11,8 +11,8 @@ import grpc
 
 import twotower_client
 from components.errors import InputError
-from components.evaluator.baseline import newest_click_model
-from components.features import CLICK_MODEL, Columns
+from components.features import CLICK_MODEL, MODELS, Columns
+from components.serving_root import in_service
 from serving.server.options import ServerOptions
 from serving.server.server import Server
 
@@ -38,7 +38,7 @@ class Answer:
 def ask(
     serving_root: Path, attributes: Mapping[str, str], text: str, best: int | None = None
 ) -> Answer:
-    """Asks the newest models of a serving root about one user.
+    """Asks the models in service about one user.
 
     Args:
         serving_root: the folder that a run pushed to.
@@ -49,17 +49,17 @@ def ask(
     Raises:
         InputError: there are no such models, an attribute is not one of theirs or not of its type.
     """
-    click_model = newest_click_model(str(serving_root))
-    if click_model is None:
-        raise InputError(
-            f"{serving_root}: no {CLICK_MODEL} in it; give the folder that `twotower run` pushed to"
-        )
-    columns = Columns.of_model(Path(click_model))
+    version = in_service(serving_root)
+    columns = Columns.of_model(version.folder(CLICK_MODEL))
     with tempfile.TemporaryDirectory() as folder:
         # A socket that only this user can reach, and that takes no port.
         socket = f"{folder}/grpc"
+        for model in MODELS:
+            home = Path(folder, "models", model)
+            home.mkdir(parents=True)
+            (home / str(version.number)).symlink_to(version.folder(model).absolute())
         options = ServerOptions(
-            models=serving_root,
+            models=Path(folder, "models"),
             port=0,
             rest_api_port=0,
             grpc_socket_path=socket,

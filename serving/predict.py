@@ -9,29 +9,24 @@ import pyarrow as pa
 import pyarrow.csv
 
 from components.errors import InputError
-from components.evaluator.baseline import newest_click_model
 from components.evaluator.score import ClickModel
 from components.example_gen.csv_types import TEXT
 from components.features import CLICK_MODEL, PROBABILITY, Columns
+from components.serving_root import in_service
 from serving.raw_rows import RawRows, types_for
 
 
 class Predictor:
-    """The newest click model of a serving root.
+    """The click model in service.
 
     Raises:
-        InputError: there is none.
+        InputError: nothing is in service.
     """
 
     def __init__(self, serving_root: Path) -> None:
-        folder = newest_click_model(str(serving_root))
-        if folder is None:
-            raise InputError(
-                f"{serving_root}: no {CLICK_MODEL} in it; "
-                "give the folder that `twotower run` pushed to"
-            )
-        self._model = ClickModel(folder)
-        self._columns = Columns.of_model(Path(folder))
+        folder = in_service(serving_root).folder(CLICK_MODEL)
+        self._model = ClickModel(str(folder))
+        self._columns = Columns.of_model(folder)
 
     def one(self, attributes: Mapping[str, str], text: str) -> float:
         """Returns the probability that a user clicks an ad; what is not given is missing.

@@ -21,7 +21,7 @@ from components.example_gen.csv_types import TEXT
 from components.features import RECOMMENDER
 from components.trainer.recommender import Catalogue, read_catalogue
 from serving.raw_rows import RawRows, types_for
-from serving.towers import Floats, Towers, version_folder
+from serving.towers import Floats, Towers
 
 EVERYONE = "everyone"
 
@@ -176,7 +176,7 @@ class Previewer:
             InputError: one of them cannot be used.
         """
         towers = Towers(serving_root)
-        return Previewer(towers, _running(serving_root, towers), Audience.of_csv(users, towers))
+        return Previewer(towers, _running(towers), Audience.of_csv(users, towers))
 
     @staticmethod
     def of_attributes(serving_root: Path, given: Sequence[Mapping[str, str]]) -> Previewer:
@@ -187,7 +187,7 @@ class Previewer:
         """
         towers = Towers(serving_root)
         audience = Audience.of_attributes(given, towers)
-        return Previewer(towers, _running(serving_root, towers), audience)
+        return Previewer(towers, _running(towers), audience)
 
     @property
     def version(self) -> int:
@@ -235,8 +235,8 @@ class Previewer:
         return np.concatenate(parts, axis=1)
 
 
-def _running(serving_root: Path, towers: Towers) -> Catalogue:
-    return read_catalogue(version_folder(serving_root, RECOMMENDER, towers.version))
+def _running(towers: Towers) -> Catalogue:
+    return read_catalogue(towers.in_service.folder(RECOMMENDER))
 
 
 def _evenly(rows: RawRows, step: int) -> pa.Table:

@@ -166,7 +166,7 @@ def score(serving_root: Path, users: Path, ads: Path, out: Path, best: int | Non
     scorer.check(rows.types)
 
     def write(number: int, block: pa.Table) -> None:
-        table = beside(block, scorer.score(towers.embed_users(block)), towers.version)
+        table = with_scores(block, scorer.score(towers.embed_users(block)), towers.version)
         path = out / f"part-{number:05}.parquet"
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
@@ -189,7 +189,7 @@ def make_scorer(ads: Ads, best: int | None) -> Scorer:
     return EveryAd(ads) if best is None else BestAds(ads, best)
 
 
-def beside(users: pa.Table, scores: pa.Table, version: int) -> pa.Table:
+def with_scores(users: pa.Table, scores: pa.Table, version: int) -> pa.Table:
     """Returns the users' columns, then their scores, with the version of the towers as metadata."""
     return pa.Table.from_arrays(
         [*users.columns, *scores.columns],

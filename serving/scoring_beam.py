@@ -23,8 +23,8 @@ from components.example_gen.csv_reader import read_batches
 from components.example_gen.csv_types import Types
 from components.features import USER_TOWER, Columns
 from serving.raw_rows import types_for
-from serving.scoring import Ads, Scored, beside, in_blocks, make_scorer, write_parquet
-from serving.towers import Tower, Towers, version_folder
+from serving.scoring import Ads, Scored, in_blocks, make_scorer, with_scores, write_parquet
+from serving.towers import Tower, Towers
 
 _USERS = "users"
 
@@ -61,7 +61,7 @@ def score_on_beam(
     catalogue = Ads.of(ads, towers)
     scorer = make_scorer(catalogue, best)
     scorer.check(types)
-    tower = _contents(version_folder(serving_root, USER_TOWER, towers.version))
+    tower = _contents(towers.in_service.folder(USER_TOWER))
     pipeline = beam.Pipeline(options=PipelineOptions(list(arguments)))
     _ = (
         pipeline
@@ -118,7 +118,7 @@ class _Score(beam.DoFn):
         name, users = part
         scores = self._scorer.score(self._loaded.embed(users))
         with FileSystems.create(FileSystems.join(self._out, name)) as file:
-            write_parquet(beside(users, scores, self._version), file)
+            write_parquet(with_scores(users, scores, self._version), file)
         Metrics.counter(__name__, _USERS).inc(len(users))
 
 

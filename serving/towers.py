@@ -11,10 +11,9 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the tokenizer's ops
 from numpy.typing import NDArray
 
-from components.errors import InputError
 from components.features import ITEM_TOWER, LOGIT_EMBEDDING, RAW_SIGNATURE, USER_TOWER, Columns
-from components.pusher.publish import versions
 from components.raw_columns import input_types, to_tensor
+from components.serving_root import in_service
 
 Floats = NDArray[np.float32]
 
@@ -52,7 +51,7 @@ class Tower:
 
 
 class Towers:
-    """The newest user tower and item tower of a serving root: two of one version.
+    """The user tower and the item tower in service: two of one version.
 
     The inner product of a user's and an ad's logit embedding is the logit of a click.
 
@@ -60,22 +59,23 @@ class Towers:
         serving_root: the folder that a run pushed to.
 
     Attributes:
-        version: the version of both.
+        in_service: the version that they are of.
+        version: its number.
         columns: what the columns are for.
         user_tower: over the columns that describe a user.
         item_tower: over the columns that describe an ad.
 
     Raises:
-        InputError: no version is there of every model.
+        InputError: nothing is in service.
     """
 
     def __init__(self, serving_root: Path) -> None:
-        self.version = newest_version(serving_root)
-        folder = version_folder(serving_root, USER_TOWER, self.version)
+        self.in_service = in_service(serving_root)
+        self.version = self.in_service.number
+        folder = self.in_service.folder(USER_TOWER)
         self.columns = Columns.of_model(folder)
         self.user_tower = Tower(str(folder), _USERS_TOGETHER)
-        ads = version_folder(serving_root, ITEM_TOWER, self.version)
-        self.item_tower = Tower(str(ads), _ADS_TOGETHER)
+        self.item_tower = Tower(self.in_service.folders[ITEM_TOWER], _ADS_TOGETHER)
 
     def embed_users(self, users: pa.Table) -> Floats:
         """Returns the logit embeddings [N, D] of users."""
@@ -89,22 +89,3 @@ class Towers:
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return embeddings[back]
-
-
-def newest_version(serving_root: Path) -> int:
-    """Returns the newest version that every model of the root has.
-
-    Raises:
-        InputError: there is none.
-    """
-    found = versions(serving_root)
-    if not found:
-        raise InputError(
-            f"{serving_root}: no pushed models in it; give the folder that `twotower run` pushed to"
-        )
-    return found[-1]
-
-
-def version_folder(serving_root: Path, model: str, version: int) -> Path:
-    """Returns the folder of a model's version."""
-    return serving_root / model / str(version)

@@ -8,17 +8,19 @@ import tensorflow as tf
 from components.evaluator.measure import Baseline, is_probability
 from components.evaluator.score import ClickModel
 from components.features import CLICK_MODEL
+from components.serving_root import newest
 
 
 def score_baseline(serving_root: str, rows: pa.Table) -> Baseline:
-    """Scores `rows` with the newest click model of the serving root.
+    """Scores `rows` with the click model in service.
 
     A model that is absent, cannot be read or does not fit the rows is no error: what is wrong is
     told as the baseline's problem.
     """
-    folder = newest_click_model(serving_root)
-    if folder is None:
+    version = newest(serving_root)
+    if version is None:
         return Baseline(None, f"none to compare with: {serving_root} has no {CLICK_MODEL} yet")
+    folder = version.folders[CLICK_MODEL]
     try:
         model = ClickModel(folder)
         misfit = model.misfit(rows)
@@ -30,13 +32,3 @@ def score_baseline(serving_root: str, rows: pa.Table) -> Baseline:
     if not is_probability(scores).all():
         return Baseline(folder, "it gives rows no probability from 0 to 1")
     return Baseline(folder, scores=scores)
-
-
-def newest_click_model(serving_root: str) -> str | None:
-    """Returns the folder of the highest version of the click model; None if there is none."""
-    folder = f"{serving_root.rstrip('/')}/{CLICK_MODEL}"
-    if not tf.io.gfile.isdir(folder):
-        return None
-    names = [name.rstrip("/") for name in tf.io.gfile.listdir(folder)]
-    versions = [int(name) for name in names if name.isdecimal()]
-    return f"{folder}/{max(versions)}" if versions else None

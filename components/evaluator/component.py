@@ -37,7 +37,7 @@ def ClickEvaluator(
     min_auc: Parameter[float],
     columns: Parameter[str],
     serving_root: Parameter[str],
-    ticket: Parameter[str],
+    push_cache_key: Parameter[str],
 ) -> None:
     """Judges a click model on the eval split by the rules of the settings.
 
@@ -53,7 +53,8 @@ def ClickEvaluator(
         min_auc: wins over that of the settings: a parameter of each run on Kubeflow and Vertex.
         columns: Columns as JSON.
         serving_root: folder with the models in service.
-        ticket: changes with the model in service, so that no verdict against another is cached.
+        push_cache_key: changes with the model in service, so that no verdict against another is
+            cached.
     """
     folder = f"{path_utils.serving_model_path(model.uri)}/{CLICK_MODEL}"
     roles = Columns.model_validate_json(columns)

@@ -39,7 +39,7 @@ def click_pusher(
     statistics: BaseChannel,
     serving_root: Path,
     keep_versions: int,
-    ticket: str,
+    cache_key: str,
 ) -> ClickPusher:
     """Returns the node `pusher`.
 
@@ -47,16 +47,16 @@ def click_pusher(
         model: The Trainer's model.
         blessing: The Evaluator's blessing.
         infra_blessing: The blessing of a node that loaded and queried the exports, if there is one.
-        statistics: Of the data; those of the train split are put beside the click model.
+        statistics: Of the data; those of the train split are added to the click model.
         serving_root: Where models are served from: `<root>/<model>/<version>`.
         keep_versions: How many of the newest versions stay.
-        ticket: `publish.ticket(serving_root)`, drawn when the run starts: with it the node is
-            cached only while what it pushed is the newest version in the root.
+        cache_key: `push_cache_key(serving_root)` when the run starts: with it the node is cached
+            only while what it pushed is in service.
     """
     config = {
         executor.SERVING_ROOT: str(serving_root),
         executor.KEEP_VERSIONS: keep_versions,
-        executor.TICKET: ticket,
+        executor.CACHE_KEY: cache_key,
     }
     spec = ClickPusherSpec(
         model=model,

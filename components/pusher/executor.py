@@ -13,7 +13,8 @@ from components.errors import NotBlessedError
 from components.evaluator.verdict import read_verdict
 from components.features import CLICK_MODEL, TRAIN
 from components.local_copy import local_copy
-from components.pusher.publish import publish, settle
+from components.pusher.cache_key import record_push
+from components.pusher.publish import publish
 from components.schema_gate.anomalies import read_statistics
 from components.schema_gate.checks import TRAINING_STATISTICS_FILE
 from components.validator.validation import read_validation
@@ -24,7 +25,7 @@ STATISTICS = "statistics"
 # What the component hands over in `custom_config`.
 SERVING_ROOT = "serving_root"
 KEEP_VERSIONS = "keep_versions"
-TICKET = "ticket"
+CACHE_KEY = "cache_key"
 
 
 class Executor(executor.Executor):
@@ -53,9 +54,9 @@ class Executor(executor.Executor):
         config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
         with local_copy(self.GetModelPath(input_dict)) as models:
             pushed = publish(
-                models, Path(config[SERVING_ROOT]), config[KEEP_VERSIONS], _beside(input_dict)
+                models, Path(config[SERVING_ROOT]), config[KEEP_VERSIONS], _extra_files(input_dict)
             )
-        settle(pushed, config[TICKET])
+        record_push(pushed, config[CACHE_KEY])
         artifact = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
@@ -63,7 +64,7 @@ class Executor(executor.Executor):
         artifact.set_int_custom_property("pushed", int(pushed.new))
 
 
-def _beside(input_dict: dict[str, list[Artifact]]) -> dict[Path, bytes]:
+def _extra_files(input_dict: dict[str, list[Artifact]]) -> dict[Path, bytes]:
     """Returns what a later run compares its data with."""
     (statistics,) = input_dict[STATISTICS]
     content = read_statistics(statistics.uri, TRAIN).SerializeToString()

@@ -8,13 +8,13 @@ from itertools import chain
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.dsl.io import fileio
 
-from components.evaluator.baseline import newest_click_model
-from components.features import EVAL, TRAIN, Columns
+from components.features import CLICK_MODEL, EVAL, TRAIN, Columns
 from components.findings import Finding
 from components.schema_gate.anomalies import Statistics
 from components.schema_gate.comparison import Comparison
 from components.schema_gate.rows import Rows
 from components.schema_gate.settings import DataCheckSettings
+from components.serving_root import newest
 
 # In the folder of a click model in service, the statistics of the rows that it was trained on.
 TRAINING_STATISTICS_FILE = "assets.extra/training_statistics.pb"
@@ -46,7 +46,8 @@ def check_data(
         "leaks": rows.leaks(settings.max_auc_alone),
     }
     comparisons = [Comparison("skew", EVAL, evaluation, train, "the train split")]
-    model = newest_click_model(serving_root)
+    version = newest(serving_root)
+    model = None if version is None else version.folders[CLICK_MODEL]
     baseline = None if model is None else _read_baseline(model)
     if baseline is not None:
         name = "the data of the model in service"

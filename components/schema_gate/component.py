@@ -30,7 +30,7 @@ def SchemaGate(
     columns: Parameter[str],
     checks: Parameter[str],
     serving_root: Parameter[str],
-    ticket: Parameter[str],
+    push_cache_key: Parameter[str],
 ) -> OutputDict(notes=str):  # type: ignore[valid-type]
     """Stops the run where the data does not fit the schema or fails a check, in any split.
 
@@ -44,7 +44,8 @@ def SchemaGate(
         columns: Columns as JSON.
         checks: DataCheckSettings as JSON.
         serving_root: folder with the models in service.
-        ticket: changes with the model in service, so that no result about another one is cached.
+        push_cache_key: changes with the model in service, so that no result about another one is
+            cached.
 
     Returns:
         notes: what is worth knowing but may pass, to be read by `findings.read_notes`.

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.features import ITEM_TOWER, USER_TOWER
-from components.pusher.publish import versions
+from components.serving_root import newest
 from components.trainer.training import predict
 from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import TwoTower
@@ -33,20 +33,16 @@ def warm_start(model: TwoTower, data: TrainingData, serving_root: Path) -> int |
     Returns:
         The version that the weights are of; None where the model is as it was.
     """
-    pushed = versions(serving_root)
-    if not pushed:
+    version = newest(serving_root)
+    if version is None:
         return None
-    version = pushed[-1]
     initial = model.get_weights()
     loss = _loss(model, data)
     # An export holds its tower's weights first, see export.Exporter.
-    _take(serving_root / ITEM_TOWER / str(version), model.item_tower.weights)
-    _take(
-        serving_root / USER_TOWER / str(version),
-        [*model.user_tower.weights, *model.click.weights],
-    )
+    _take(version.folder(ITEM_TOWER), model.item_tower.weights)
+    _take(version.folder(USER_TOWER), [*model.user_tower.weights, *model.click.weights])
     if _loss(model, data) < loss:
-        return version
+        return version.number
     model.set_weights(initial)
     return None
 

@@ -12,9 +12,9 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from components.errors import TwotowerError
+from components.serving_root import in_service
 from serving.console import pages
 from serving.preview import Preview, Previewer
-from serving.towers import newest_version
 
 PATH = "/console"
 
@@ -76,7 +76,7 @@ class Console:
         if not texts:
             return []
         with self._lock:
-            if newest_version(self._root) != self._previewer.version:
+            if in_service(self._root).number != self._previewer.version:
                 self._previewer = Previewer.of_csv(self._root, self._users)
             previewer = self._previewer
         return previewer.preview(texts)

@@ -24,7 +24,8 @@ def models(push: Callable[..., Path], tmp_path: Path) -> Path:
         file.write_text(features.Columns().model_dump_json())
 
     push(features.CLICK_MODEL, 3, with_columns)
-    push(features.RECOMMENDER, 3)
+    for model in (features.ITEM_TOWER, features.USER_TOWER, features.RECOMMENDER):
+        push(model, 3)
     return tmp_path / "models"
 
 

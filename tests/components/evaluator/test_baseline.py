@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.evaluator.baseline import newest_click_model, score_baseline
+from components.evaluator.baseline import score_baseline
+from tests.serving_roots import complete
 
 
 @pytest.fixture(scope="module")
@@ -17,12 +18,6 @@ def table(campaign, rows):
     return campaign.table(rows)
 
 
-def test_the_newest_version_is_the_highest_number(tmp_path):
-    for name in ("9", "10", "11.tmp", ".hidden", "latest"):
-        (tmp_path / "click_model" / name).mkdir(parents=True)
-    assert newest_click_model(str(tmp_path)) == f"{tmp_path}/click_model/10"
-
-
 def test_an_empty_serving_root_has_none_to_compare_with(table, tmp_path):
     for root in (tmp_path / "absent", tmp_path):
         baseline = score_baseline(str(root), table)
@@ -33,7 +28,9 @@ def test_an_empty_serving_root_has_none_to_compare_with(table, tmp_path):
 
 def test_the_model_in_service_scores_the_same_rows(campaign, rows, table, tmp_path):
     campaign.save_model(tmp_path / "click_model" / "1", sharpness=0.1)
+    complete(tmp_path / "click_model" / "1")
     campaign.save_model(tmp_path / "click_model" / "2", sharpness=0.5)
+    complete(tmp_path / "click_model" / "2")
     baseline = score_baseline(str(tmp_path), table)
     assert baseline.model == f"{tmp_path}/click_model/2"
     assert baseline.problem == ""
@@ -42,6 +39,7 @@ def test_the_model_in_service_scores_the_same_rows(campaign, rows, table, tmp_pa
 
 def test_a_model_whose_column_is_gone_is_a_problem(campaign, table, tmp_path):
     campaign.save_model(tmp_path / "click_model" / "1", renamed={"att_age": "att_years"})
+    complete(tmp_path / "click_model" / "1")
     baseline = score_baseline(str(tmp_path), table)
     assert baseline.model == f"{tmp_path}/click_model/1"
     assert baseline.problem == "it needs att_years, which the data does not have"
@@ -49,19 +47,24 @@ def test_a_model_whose_column_is_gone_is_a_problem(campaign, table, tmp_path):
 
 def test_a_column_that_changed_its_type_is_a_problem(campaign, table, tmp_path):
     campaign.save_model(tmp_path / "click_model" / "1")
+    complete(tmp_path / "click_model" / "1")
     text = table.set_column(
         table.column_names.index("att_age"), "att_age", pa.array(["old"] * len(table))
     )
     assert "att_age was text" in score_baseline(str(tmp_path), text).problem
 
 
-def test_a_folder_that_is_no_model_is_a_problem(table, tmp_path):
-    (tmp_path / "click_model" / "1").mkdir(parents=True)
+def test_a_model_that_cannot_be_loaded_is_a_problem(campaign, table, tmp_path):
+    model = tmp_path / "click_model" / "1"
+    campaign.save_model(model)
+    complete(model)
+    (model / "variables" / "variables.index").unlink()
     baseline = score_baseline(str(tmp_path), table)
     assert baseline.scores is None
-    assert baseline.problem.startswith("it cannot be used: SavedModel file does not exist")
+    assert baseline.problem.startswith("it cannot be used: ")
 
 
 def test_a_model_that_gives_no_probabilities_is_a_problem(campaign, table, tmp_path):
     campaign.save_model(tmp_path / "click_model" / "1", sharpness=float("nan"))
+    complete(tmp_path / "click_model" / "1")
     assert "no probability" in score_baseline(str(tmp_path), table).problem

@@ -19,6 +19,7 @@ from components.evaluator.measure import read_metrics
 from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.verdict import read_verdict
 from components.features import Columns
+from tests.serving_roots import complete
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def run(made, tmp_path):
             min_auc=EvaluatorSettings(**settings).min_auc,
             columns=Columns().model_dump_json(),
             serving_root=str(serving_root),
-            ticket="none",
+            push_cache_key="none",
         ).with_id("evaluator")
         outputs = {
             "evaluation": [artifact(ModelEvaluation, tmp_path / "evaluation")],
@@ -109,6 +110,7 @@ def test_the_model_in_service_is_the_baseline(run, campaign, tmp_path):
     root = tmp_path / "models"
     campaign.save_model(root / "click_model" / "1", sharpness=0.3)
     campaign.save_model(root / "click_model" / "2", sharpness=-1.0)
+    complete(root / "click_model" / "2")
     evaluation, blessing = run(serving_root=root)
     assert blessing.get_string_custom_property("baseline_model") == f"{root}/click_model/2"
     baseline = read_metrics(evaluation.uri).baseline
@@ -158,7 +160,7 @@ def test_it_runs_in_the_container_entry_point_of_kubeflow(made, tmp_path):
                 "min_auc": EvaluatorSettings().min_auc,
                 "columns": Columns().model_dump_json(),
                 "serving_root": str(tmp_path / "serving"),
-                "ticket": "none",
+                "push_cache_key": "none",
             },
         },
         "outputs": {

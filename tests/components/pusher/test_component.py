@@ -9,10 +9,11 @@ from components.errors import NotBlessedError
 from components.evaluator.verdict import VERDICT_FILE, Judgement, Verdict
 from components.features import CLICK_MODEL, MODELS
 from components.pusher import executor
+from components.pusher.cache_key import push_cache_key
 from components.pusher.component import ClickPusher, click_pusher
-from components.pusher.publish import ticket, versions
 from components.schema_gate.anomalies import STATISTICS_FILE, Statistics
 from components.schema_gate.checks import TRAINING_STATISTICS_FILE
+from components.serving_root import versions
 from components.validator.validation import VALIDATION_FILE, Check, Validation
 
 Model = standard_artifacts.Model
@@ -48,7 +49,7 @@ def node(root: Path) -> ClickPusher:
         statistics=Channel(type=ExampleStatistics),
         serving_root=root,
         keep_versions=2,
-        ticket=ticket(root),
+        cache_key=push_cache_key(root),
     )
 
 
@@ -96,7 +97,7 @@ def test_blessed_model_is_pushed_and_the_artifact_says_where(tmp_path: Path, mod
     again = run(root, **inputs)
     assert again.get_string_custom_property("pushed_version") == "1"
     assert again.get_int_custom_property("pushed") == 0
-    assert versions(root) == [1]
+    assert [version.number for version in versions(root)] == [1]
 
 
 def test_statistics_of_the_training_data_are_beside_the_click_model(

@@ -16,14 +16,10 @@ from hypothesis import strategies as st
 
 from components.errors import InputError
 from components.features import MODELS
-from components.pusher.publish import (
-    VERSION_ASSET,
-    publish,
-    recover,
-    settle,
-    ticket,
-    versions,
-)
+from components.pusher.cache_key import push_cache_key, record_push
+from components.pusher.publish import VERSION_ASSET, publish
+from components.pusher.work_folder import recover
+from components.serving_root import versions
 
 FILES = ("saved_model.pb", "variables/variables.index", "assets/model_version", "assets/vocab.txt")
 
@@ -35,6 +31,8 @@ def make_models(folder: Path, content: str) -> Path:
             path = folder / model / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("0" if path.name == "model_version" else f"{model} {content}")
+        file = folder / model / FILES[0]
+        file.write_text(f"\x12{chr(file.stat().st_size)}{file.read_text()}")  # a protocol buffer
     return folder
 
 
@@ -44,10 +42,15 @@ def served(root: Path) -> dict[str, dict[str, str]]:
     for model in MODELS:
         for folder in (root / model).glob("[0-9]*"):
             texts = {file: (folder / file).read_text() for file in FILES}
+            texts[FILES[0]] = texts[FILES[0]][2:]
             assert int(texts.pop("assets/model_version")) == int(folder.name)
             assert len(set(texts.values())) == 1
             found[model][folder.name] = texts["saved_model.pb"].removeprefix(f"{model} ")
     return found
+
+
+def numbers_in_service(root: Path) -> list[int]:
+    return [version.number for version in versions(root)]
 
 
 def every_model(**by_version: str) -> dict[str, dict[str, str]]:
@@ -109,7 +112,7 @@ def test_version_is_one_more_than_the_highest_of_any_model(tmp_path: Path) -> No
     shutil.copytree(root / MODELS[2] / "1", root / MODELS[2] / "0041")
     (root / MODELS[1] / "99.tmp").mkdir()
     assert publish(make_models(tmp_path / "b", "b"), root, keep_versions=9).version == 42
-    assert versions(root) == [1, 42]
+    assert numbers_in_service(root) == [1, 42]
 
 
 def test_models_made_from_a_version_follow_that_version_only(tmp_path: Path) -> None:
@@ -117,7 +120,7 @@ def test_models_made_from_a_version_follow_that_version_only(tmp_path: Path) -> 
     publish(make_models(tmp_path / "a", "a"), root, keep_versions=9)
     made_from_1 = make_models(tmp_path / "b", "b")
     assert publish(made_from_1, root, keep_versions=9, after=1).version == 2
-    with pytest.raises(InputError, match="version 2 was pushed while models were made from versio"):
+    with pytest.raises(InputError, match=r"version 2 is in service now, .* made from version 1"):
         publish(make_models(tmp_path / "c", "c"), root, keep_versions=9, after=1)
     assert served(root) == every_model(v1="a", v2="b")
 
@@ -133,7 +136,7 @@ def test_newest_versions_stay(
     for number, model in itertools.product(numbers, MODELS):
         shutil.copytree(old / model, root / model / str(number))
     pushed = publish(make_models(folder / "new", "new"), root, keep)
-    assert versions(root) == sorted([*numbers, pushed.version])[-keep:]
+    assert numbers_in_service(root) == sorted([*numbers, pushed.version])[-keep:]
     assert {path.name for path in root.iterdir()} == {*MODELS, ".push"}
 
 
@@ -177,7 +180,7 @@ def test_killed_before_any_step_leaves_whole_versions_and_the_next_push_recovers
             break
         recover(root)
         assert len({max(found) for found in served(root).values()}) == 1
-        outcomes.add(versions(root)[-1])
+        outcomes.add(numbers_in_service(root)[-1])
         assert publish(after, root, keep_versions=2).version == 3
         assert served(root) == every_model(v2="before", v3="after")
         assert {path.name for path in (root / ".push").iterdir()} == {"lock"}
@@ -209,7 +212,7 @@ def test_sigkill_at_random_moments_while_a_reader_polls(tmp_path: Path) -> None:
             _push_then_kill(tmp_path / "models", root, seconds=0.05 + 0.013 * attempt)
             served(root)
             last = publish(make_models(tmp_path / "d", f"{attempt}"), root, keep_versions=2)
-            assert versions(root)[-1] == last.version
+            assert numbers_in_service(root)[-1] == last.version
             assert len({tuple(sorted(v.items())) for v in served(root).values()}) == 1
     finally:
         stop.set()
@@ -271,39 +274,41 @@ def test_a_root_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         publish(make_models(tmp_path / "models", "a"), tmp_path / "root", keep_versions=3)
 
 
-def push(models: Path, root: Path, drawn: str) -> str:
-    settle(publish(models, root, keep_versions=3), drawn)
-    return drawn
+def push(models: Path, root: Path, key: str) -> str:
+    record_push(publish(models, root, keep_versions=3), key)
+    return key
 
 
-def test_ticket_stays_while_the_push_is_the_newest(tmp_path: Path) -> None:
+def test_the_cache_key_stays_while_the_push_is_the_newest(tmp_path: Path) -> None:
     a, root = make_models(tmp_path / "a", "a"), tmp_path / "root"
-    assert ticket(root) != ticket(root)  # nothing pushed: nothing may be taken from a cache
-    drawn = push(a, root, ticket(root))
-    assert ticket(root) == drawn
-    push(a, root, drawn)
-    assert ticket(root) == drawn
+    assert push_cache_key(root) != push_cache_key(
+        root
+    )  # nothing pushed: nothing may be taken from a cache
+    key = push(a, root, push_cache_key(root))
+    assert push_cache_key(root) == key
+    push(a, root, key)
+    assert push_cache_key(root) == key
 
 
-def test_ticket_is_new_once_the_root_is_emptied(tmp_path: Path) -> None:
+def test_the_cache_key_is_new_once_the_root_is_emptied(tmp_path: Path) -> None:
     root = tmp_path / "root"
-    drawn = push(make_models(tmp_path / "a", "a"), root, ticket(root))
+    key = push(make_models(tmp_path / "a", "a"), root, push_cache_key(root))
     for model in MODELS:
         shutil.rmtree(root / model)
-    assert ticket(root) != drawn
+    assert push_cache_key(root) != key
 
 
 @settings(deadline=None, max_examples=15)
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
-def test_a_cache_keyed_by_model_and_ticket_never_skips_a_push_that_is_due(
+def test_a_cache_keyed_by_model_and_root_never_skips_a_push_that_is_due(
     tmp_path_factory: pytest.TempPathFactory, runs: list[str]
 ) -> None:
-    folder = tmp_path_factory.mktemp("tickets")
+    folder = tmp_path_factory.mktemp("cache-keys")
     root = folder / "root"
     cached = set()
     for name in runs:
-        drawn = ticket(root)
-        if (name, drawn) not in cached:
-            push(make_models(folder / name, name), root, drawn)
-            cached.add((name, drawn))
-        assert served(root)[MODELS[0]][str(versions(root)[-1])] == name
+        key = push_cache_key(root)
+        if (name, key) not in cached:
+            push(make_models(folder / name, name), root, key)
+            cached.add((name, key))
+        assert served(root)[MODELS[0]][str(numbers_in_service(root)[-1])] == name

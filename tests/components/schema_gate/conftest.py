@@ -113,7 +113,7 @@ class Gate:
             columns=columns.model_dump_json(),
             checks=checks.model_dump_json(),
             serving_root=str(self.serving),
-            ticket="",
+            push_cache_key="",
         )
         artifacts = {name: its_type() for name, its_type in types.items()}
         for name, artifact in artifacts.items():

@@ -14,6 +14,7 @@ from components.findings import Finding, table
 from components.schema_gate.checks import TRAINING_STATISTICS_FILE
 from components.schema_gate.infer import infer_schema
 from components.schema_gate.settings import DataCheckSettings
+from tests.serving_roots import complete
 
 if TYPE_CHECKING:
     from conftest import Gate
@@ -236,6 +237,8 @@ def test_drift_is_that_since_the_data_of_the_model_in_service(
     ):
         assets = gate.serving / "click_model" / version / Path(TRAINING_STATISTICS_FILE).parent
         assets.mkdir(parents=True)
+        (assets.parent / "saved_model.pb").write_bytes(b"\x08\x01")
+        complete(assets.parent)
         assert drift() == [("", "drift")]  # pushed without its statistics
         seen = statistics_of(changed(**columns))
         (assets / Path(TRAINING_STATISTICS_FILE).name).write_bytes(seen.SerializeToString())
