@@ -2,8 +2,9 @@
 
     python -m benchmarks.example_gen
 
-Same file, same split, the same tf.Examples out; TFX's local runner runs either node alone, in a
-process of its own. Time is the node's, memory and bytes are the process's and its output's.
+Same file, the same tf.Examples out, in splits of the same share; TFX's local runner runs either
+node alone, in a process of its own. Time is the node's, memory and bytes are the process's and its
+output's.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from rich.table import Table
 
 from benchmarks.machine import Usage, bytes_in, fresh_folder, measure
 from benchmarks.pipelines import count_records, node_seconds, only_output, write_data
-from components.features import EVAL, TRAIN, Columns
+from components.features import EVAL, TRAIN
 from pipeline.quiet import output_to
 
 OURS, STOCK = "twotower", "CsvExampleGen"
@@ -72,11 +73,12 @@ def run_node(name: str, data: str, folder: str) -> None:
     from benchmarks import stock_tfx
     from components.example_gen.component import csv_example_gen
     from components.example_gen.layout import find_layout
+    from components.example_gen.settings import ReadingSettings
 
     if name == STOCK:
         node = stock_tfx.csv_example_gen(data)
     else:
-        node = csv_example_gen(find_layout(Path(data)), Columns(), 0.2, "refuse")
+        node = csv_example_gen(find_layout(Path(data)), ReadingSettings())
     stock_tfx.run_nodes([node], Path(folder))
 
 

@@ -27,9 +27,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
     """Returns the nodes in the order in which data meets them."""
     columns = config.data.columns.model_dump()
 
-    example_gen = csv_example_gen(
-        prepared.layout, config.data.columns, config.data.eval_share, config.data.bad_rows
-    )
+    example_gen = csv_example_gen(prepared.layout, config.data.reading())
     examples = example_gen.outputs["examples"]
 
     statistics = BlockStatistics(examples=examples).with_id("statistics")

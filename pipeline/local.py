@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.local_nodes import LocalNodes
 
 LOG_FILE = "run.log"
-_DATA_FACTS = ("rows", "clicks", "ads", "texts", "bad_rows", "warnings")
+_DATA_FACTS = ("rows", "clicks", "ads", "texts", "split", "bad_rows", "warnings")
 
 
 def run(config: PipelineConfig, display: Display) -> RunRecord:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import components
 from components.errors import InputError
-from components.example_gen.csv_reader import InputSummary, check_input
+from components.example_gen.csv_reader import InputSummary, check_input, require_splits
 from components.example_gen.layout import WHOLE, Layout, find_layout
 from components.features import EVAL, TRAIN
 from components.pusher.cache_key import push_cache_key
@@ -44,7 +44,9 @@ def check_data(config: PipelineConfig) -> InputSummary:
     Raises:
         InputError: it cannot be used; every problem is in the message.
     """
-    return check_input(config.data.input, config.data.columns, config.data.bad_rows)
+    summary = check_input(config.data.input, config.data)
+    require_splits(summary)
+    return summary
 
 
 def prepare(config: PipelineConfig) -> Prepared:

@@ -28,6 +28,8 @@ def show(record: RunRecord, console: Console) -> None:
         f"{data['rows']:,} impressions, {data['clicks']:,} clicks, {data['ads']:,} ads"
         + (f", {data['bad_rows']:,} bad rows set aside" if data["bad_rows"] else "")
     )
+    if "split" in data:
+        console.print(f"Split: {data['split']}", markup=False)
     for warning in [*data["warnings"], *_notes(record)]:
         console.print(f"Warning: {warning}", markup=False)
     for line in _verdict(record):

@@ -13,6 +13,7 @@ from components.errors import InputError
 from components.example_gen.csv_reader import check_input, read_batches
 from components.example_gen.csv_types import NUMBER, TEXT
 from components.example_gen.layout import find_layout
+from components.example_gen.settings import ReadingSettings
 from components.features import Columns
 
 
@@ -40,15 +41,15 @@ class RawRows:
         inputs: Mapping[str, tf.DType],
         required: Sequence[str] = (),
     ) -> None:
-        checked = check_input(csv, columns, required=required)
+        self._settings = ReadingSettings(columns=columns)
+        checked = check_input(csv, self._settings, required)
         self.count = checked.rows
         self.types = types_for(csv, checked.types, inputs)
-        self._columns = columns
         self._required = required
         self._files = [file for split in find_layout(csv).files().values() for file in split]
 
     def __iter__(self) -> Iterator[pa.Table]:
-        for batch in read_batches(self._files, self._columns, self.types, self._required):
+        for batch in read_batches(self._files, self._settings, self.types, self._required):
             yield pa.table(batch)
 
     def table(self) -> pa.Table:

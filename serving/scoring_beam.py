@@ -21,6 +21,7 @@ from components.errors import InputError
 from components.example_gen.csv_blocks import read_header
 from components.example_gen.csv_reader import read_batches
 from components.example_gen.csv_types import Types
+from components.example_gen.settings import ReadingSettings
 from components.features import USER_TOWER, Columns
 from serving.raw_rows import types_for
 from serving.scoring import Ads, Scored, in_blocks, make_scorer, with_scores, write_parquet
@@ -81,14 +82,14 @@ class _Read:
     """Cuts a file into named blocks of users."""
 
     def __init__(self, columns: Columns, types: Types, rows: int) -> None:
-        self._columns = columns
+        self._settings = ReadingSettings(columns=columns)
         self._types = types
         self._rows = rows
 
     def __call__(self, number: int, file: str) -> Iterator[_Part]:
         if read_header(file) != list(self._types):
             raise InputError(f"{file}: expected the columns {', '.join(self._types)}")
-        batches = map(pa.table, read_batches([file], self._columns, self._types, []))
+        batches = map(pa.table, read_batches([file], self._settings, self._types, []))
         for block, users in enumerate(in_blocks(batches, self._rows)):
             yield f"part-{number:05}-{block:05}.parquet", users
 

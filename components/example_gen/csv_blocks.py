@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,13 +14,16 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 from pyarrow import fs
 
+from components.example_gen import times
 from components.example_gen.csv_records import (
     BLOCK_BYTES,
+    Array,
     MalformedCsvError,
     Records,
     read_records,
 )
-from components.features import Columns
+from components.example_gen.settings import ReadingSettings
+from components.example_gen.times import parse_times
 
 _SHOWN_CHARACTERS = 40
 
@@ -57,10 +61,12 @@ class Block:
 
     Attributes:
         good: Rows that can be used; all columns `binary` in UTF-8, null where the field is empty.
+        numbers: Number of each of them in the file, from 0, [good rows]; bad rows count, too.
         bad: Rows that cannot, in the order of the file.
     """
 
     good: pa.Table
+    numbers: Array
     bad: list[BadRow]
 
 
@@ -75,16 +81,20 @@ def read_header(file: str) -> list[str]:
 
 
 def read_blocks(
-    file: str, columns: Columns, required: Sequence[str], block_bytes: int = BLOCK_BYTES
+    file: str,
+    settings: ReadingSettings,
+    required: Sequence[str],
+    block_bytes: int = BLOCK_BYTES,
 ) -> Iterator[Block]:
     """Yields the rows of a CSV file.
 
     Bad is a row with more or fewer fields than the header, or with a field that is not UTF-8; where
-    they are required, also one whose label is not 0 or 1, or whose text or ad id is empty.
+    they are required, also one whose label is not 0 or 1, whose text or ad id is empty, or whose
+    time is none.
 
     Args:
         file: Path or URI.
-        columns: What the columns are for.
+        settings: How rows are read.
         required: Columns whose values must be good.
         block_bytes: About how many bytes to hold at once.
 
@@ -97,9 +107,11 @@ def read_blocks(
         names = _header(first)
         if first is None or not names:
             return
-        yield _block(first.after_first(), names, columns, required)
-        for records in blocks:
-            yield _block(records, names, columns, required)
+        start = 0
+        for records in chain([first.after_first()], blocks):
+            block = _block(records, names, settings, required, start)
+            start += len(block.good) + len(block.bad)
+            yield block
 
 
 def _open(file: str) -> Any:
@@ -116,7 +128,13 @@ def _header(first: Records | None) -> list[str]:
         raise MalformedCsvError(1, f"not a CSV header in UTF-8 ({error})") from None
 
 
-def _block(records: Records, names: list[str], columns: Columns, required: Sequence[str]) -> Block:
+def _block(
+    records: Records,
+    names: list[str],
+    settings: ReadingSettings,
+    required: Sequence[str],
+    start: int,
+) -> Block:
     # Flaws and `numbers` are by number of the record; the parser counts what it is given.
     flaws = _not_utf8(records, names)
     rows, malformed = _parse(records.without(flaws), names)
@@ -124,19 +142,19 @@ def _block(records: Records, names: list[str], columns: Columns, required: Seque
     flaws |= {numbers[index]: found for index, found in malformed.items()}
     numbers = np.delete(numbers, list(malformed))
     good = np.ones(len(rows), bool)
-    for name, expected, is_good in _checks(rows, columns, required):
+    for name, expected, is_good in _checks(rows, settings, required):
         for index in np.flatnonzero(~is_good):
             flaw = Flaw(name, expected, _show(rows[name][index].as_py()))
             flaws.setdefault(numbers[index], []).append(flaw)
         good &= is_good
     if not flaws:
-        return Block(rows, [])
+        return Block(rows, start + numbers, [])
     lines = records.lines(sorted(flaws))
     bad = [
         BadRow(line, flaws[number], records.raw(number))
         for number, line in zip(sorted(flaws), lines, strict=True)
     ]
-    return Block(rows.filter(pa.array(good)), bad)
+    return Block(rows.filter(pa.array(good)), start + numbers[good], bad)
 
 
 def _not_utf8(records: Records, names: list[str]) -> dict[int, list[Flaw]]:
@@ -187,9 +205,10 @@ def _parse(data: bytes, names: list[str]) -> tuple[pa.Table, dict[int, list[Flaw
 
 
 def _checks(
-    rows: pa.Table, columns: Columns, required: Sequence[str]
-) -> Iterator[tuple[str, str, np.ndarray[Any, Any]]]:
+    rows: pa.Table, settings: ReadingSettings, required: Sequence[str]
+) -> Iterator[tuple[str, str, Array]]:
     """Yields column, what is expected there, and whether each row has it [rows]."""
+    columns, time = settings.columns, settings.split.time
     if columns.label in required:
         is_label = pc.is_in(rows[columns.label], pa.array([b"0", b"1"]))
         yield columns.label, "0 or 1", is_label.to_numpy()
@@ -197,6 +216,9 @@ def _checks(
         if name in required:
             has_text = pc.match_substring_regex(rows[name], r"\S").fill_null(False)
             yield name, "a text that is not empty", has_text.to_numpy()
+    if time is not None and time in required:
+        is_time = parse_times(rows[time].combine_chunks()).is_valid()
+        yield time, times.EXPECTED, is_time.to_numpy(zero_copy_only=False)
 
 
 def _show(value: bytes | None) -> str:

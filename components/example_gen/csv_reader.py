@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.errors import InputError
-from components.example_gen.csv_blocks import read_blocks, read_header
+from components.example_gen.csv_blocks import Block, read_blocks, read_header
 from components.example_gen.csv_records import MalformedCsvError
 from components.example_gen.csv_types import (
     INTEGER,
@@ -28,18 +28,18 @@ from components.example_gen.csv_types import (
     narrowest_type,
     widest_type,
 )
-from components.example_gen.layout import WHOLE, find_layout
-from components.features import Columns
+from components.example_gen.layout import WHOLE, find_layout, name_under
+from components.example_gen.settings import ReadingSettings
+from components.example_gen.split import Counts, SplitCounter, describe
 
 __all__ = [
-    "BadRows",
     "InputSummary",
     "check_files",
     "check_input",
     "read_batches",
 ]
 
-BadRows = Literal["refuse", "quarantine"]
+_AS_IT_COMES = "as the input comes, in train/ and eval/"
 
 _SHOWN_PROBLEMS = 20
 _SHOWN_OF_A_KIND = 5
@@ -54,6 +54,10 @@ class InputSummary:
         clicks: How many of them are clicked; 0 where the label is not required.
         ads: Number of distinct ad ids; 0 where the ad id is not required.
         texts: Number of distinct texts; 0 where the text is not required.
+        splits: Rows and clicks of `train` and `eval`, of input to train on.
+        boundary: Time from which on rows are for evaluation, where time decides, in microseconds
+            since 1970.
+        split: How rows are split, and how many are for evaluation, in words.
         types: Type of every column, one of `csv_types.TYPES`.
         bad_rows: Number of rows that are set aside.
         warnings: What may be right and should be known.
@@ -63,16 +67,16 @@ class InputSummary:
     clicks: int
     ads: int
     texts: int
+    splits: dict[str, Counts]
+    boundary: int | None
+    split: str
     types: dict[str, pa.DataType]
     bad_rows: int
     warnings: list[str]
 
 
 def check_input(
-    path: Path,
-    columns: Columns,
-    bad_rows: BadRows = "refuse",
-    required: Sequence[str] | None = None,
+    path: Path, settings: ReadingSettings, required: Sequence[str] | None = None
 ) -> InputSummary:
     """Checks the CSV input at `path`.
 
@@ -81,33 +85,50 @@ def check_input(
 
     Args:
         path: A file, a folder of files, or a folder with `train/` and `eval/`.
-        columns: What the columns are for.
-        bad_rows: Whether rows that are bad by themselves (`read_blocks` says which) make the input
-            unusable or are only counted.
+        settings: How rows are read and split.
         required: The columns that must be there and good. None stands for input to train on: the
-            named columns, at least one attribute, and both values of the label.
+            named columns, at least one attribute, and both values of the label in each split.
 
     Raises:
         InputError: The input cannot be used; everything that is wrong is in the message.
     """
-    return check_files(find_layout(path).files(), columns, bad_rows, required)
+    layout = find_layout(path)
+    return check_files(layout.files(), layout.base, settings.for_layout(layout), required)
 
 
 def check_files(
     files: Mapping[str, Sequence[str]],
-    columns: Columns,
-    bad_rows: BadRows = "refuse",
+    base: str,
+    settings: ReadingSettings,
     required: Sequence[str] | None = None,
 ) -> InputSummary:
-    """Does what `check_input` does, for files that are already found, by split."""
-    check = _Check(columns, bad_rows, required)
+    """Does what `check_input` does, for files that are already found under `base`, by split."""
+    check = _Check(base, settings, required)
     for split, paths in files.items():
         check.read_split(split, paths)
     return check.summary()
 
 
+def require_splits(summary: InputSummary) -> None:
+    """Checks that a model can be trained on one split of the input and judged on the other.
+
+    Raises:
+        InputError: A split has no rows, or none that is clicked, or none that is not.
+    """
+    problems = [
+        f"{split}: {counts.clicks:,} clicks in {counts.rows:,} rows"
+        for split, counts in summary.splits.items()
+        if counts.clicks in (0, counts.rows)
+    ]
+    if problems:
+        raise InputError(
+            f"the input cannot be split: {', '.join(problems)}; expected rows with and without a "
+            "click in each; change data.split or data.eval_share, or bring more rows"
+        )
+
+
 def read_batches(
-    files: Iterable[str], columns: Columns, types: Types, required: Sequence[str]
+    files: Iterable[str], settings: ReadingSettings, types: Types, required: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     """Yields the rows of files that `check_input` accepted, with the columns and types of `types`.
 
@@ -115,7 +136,7 @@ def read_batches(
         InputError: A value is not of the type asked for, or a file has changed and has a bad row.
     """
     for file in files:
-        for block in read_blocks(file, columns, required):
+        for block in read_blocks(file, settings, required):
             if block.bad:
                 raise InputError(f"{file}, line {block.bad[0].line}: {block.bad[0].flaws[0]}")
             if len(block.good):
@@ -137,32 +158,29 @@ def _convert(values: pa.Array, data_type: pa.DataType, file: str, column: str) -
 class _Check:
     """What is known of an input that is being checked."""
 
-    def __init__(self, columns: Columns, bad_rows: BadRows, required: Sequence[str] | None) -> None:
-        self._columns = columns
-        self._set_aside = bad_rows == "quarantine"
+    def __init__(
+        self, base: str, settings: ReadingSettings, required: Sequence[str] | None
+    ) -> None:
+        self._base = base
+        self._settings = settings
+        self._columns = settings.columns
+        self._set_aside = settings.bad_rows == "quarantine"
         self._is_training = required is None
-        self._required = columns.required() if required is None else required
+        self._required = settings.required() if required is None else required
         self._first: tuple[str, list[str]] | None = None  # file and its header
         self._types: dict[str, pa.DataType] = {}
-        self._rows = self._clicks = self._bad_rows = 0
+        self._splits: dict[str, Counts] = {}
+        self._counter = SplitCounter(settings)
+        self._bad_rows = 0
         self._texts_of: dict[bytes | None, set[int]] = defaultdict(set)  # hashes, by ad id
         self._problems: list[str] = []
 
     def read_split(self, split: str, files: Sequence[str]) -> None:
         """Checks the files of a split, and the split as a whole."""
-        rows, clicks = self._rows, self._clicks
-        were_read = [self._read_file(file) for file in files]
-        if not all(were_read):
-            return  # what is missing from the rest may be in there
-        rows, clicks = self._rows - rows, self._clicks - clicks
-        where = "" if split == WHOLE else f"{split}: "
-        if not rows:
-            self._problems.append(f"{where}no good row; expected at least one below the header")
-        elif self._is_training and clicks in (0, rows):
-            self._problems.append(
-                f"{where}column {self._columns.label} is {int(clicks > 0)} in all {rows:,} good "
-                "rows; clicks can be learned where there are both 0 and 1"
-            )
+        self._splits[split] = Counts()
+        were_read = [self._read_file(file, split) for file in files]
+        if all(were_read):  # else what is missing from the rest may be in there
+            self._problems += self._problems_of_split(split, self._splits[split])
 
     def summary(self) -> InputSummary:
         """Returns the summary.
@@ -179,11 +197,18 @@ class _Check:
                 )
             raise InputError("\n  ".join(lines))
         has_ids = self._columns.ad_id in self._required
+        found = sum(self._splits.values(), Counts())
+        is_whole = WHOLE in self._splits
+        boundary = self._counter.boundary() if is_whole else None
+        splits = self._counter.counts(boundary) if is_whole else self._splits
         return InputSummary(
-            rows=self._rows,
-            clicks=self._clicks,
+            rows=found.rows,
+            clicks=found.clicks,
             ads=len(self._texts_of) if has_ids else 0,
             texts=len(set().union(*self._texts_of.values())),
+            splits=splits,
+            boundary=boundary,
+            split=describe(self._settings, splits, boundary) if is_whole else _AS_IT_COMES,
             types=self._types,
             bad_rows=self._bad_rows,
             warnings=list(self._warnings()),
@@ -201,14 +226,24 @@ class _Check:
                 f"(each row's own counts): {', '.join(named)}"
             )
 
-    def _read_file(self, file: str) -> bool:
+    def _problems_of_split(self, split: str, found: Counts) -> Iterator[str]:
+        where = "" if split == WHOLE else f"{split}: "
+        if not found.rows:
+            yield f"{where}no good row; expected at least one below the header"
+        elif self._is_training and found.clicks in (0, found.rows):
+            yield (
+                f"{where}column {self._columns.label} is {int(found.clicks > 0)} in all "
+                f"{found.rows:,} good rows; clicks can be learned where there are both 0 and 1"
+            )
+
+    def _read_file(self, file: str, split: str) -> bool:
         """Returns whether the file could be read to its end."""
         try:
             header = read_header(file)
             problems = self._problems_of_header(file, header)
             self._problems += [f"{file}, line 1: {problem}" for problem in problems]
             if not problems:
-                self._read_rows(file)
+                self._read_rows(file, split)
         except MalformedCsvError as error:
             self._problems.append(f"{file}, {error}; nothing after it was checked")
             return False
@@ -235,11 +270,11 @@ class _Check:
             return [f"expected the columns of {first_file}, in the same order"]
         return []
 
-    def _read_rows(self, file: str) -> None:
+    def _read_rows(self, file: str, split: str) -> None:
         shown: dict[tuple[str, str], list[str]] = defaultdict(list)
         counts: Counter[tuple[str, str]] = Counter()
-        for block in read_blocks(file, self._columns, self._required):
-            self._count(block.good)
+        for block in read_blocks(file, self._settings, self._required):
+            self._count(block, file, split)
             self._bad_rows += len(block.bad)
             for row in [] if self._set_aside else block.bad:
                 for flaw in row.flaws:
@@ -252,10 +287,14 @@ class _Check:
             got = _listed(found, counts[column, expected])
             self._problems.append(f"{where}: expected {expected}, got {', '.join(got)}")
 
-    def _count(self, rows: pa.Table) -> None:
-        self._rows += len(rows)
+    def _count(self, block: Block, file: str, split: str) -> None:
+        rows = block.good
+        clicked = np.zeros(len(rows), bool)
         if self._columns.label in self._required:
-            self._clicks += pc.sum(pc.equal(rows[self._columns.label], b"1")).as_py() or 0
+            clicked = pc.equal(rows[self._columns.label], b"1").to_numpy()
+        self._splits[split] += Counts(len(rows), int(clicked.sum()))
+        if self._is_training and split == WHOLE:
+            self._counter.add(name_under(self._base, file), block, clicked)
         for name in rows.column_names:
             known = self._types.get(name, MISSING)
             if known != TEXT:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import bisect
 import csv
-import hashlib
 import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from itertools import accumulate, chain, cycle
+from itertools import chain, compress, cycle
 from typing import Any
 
 import tensorflow as tf
@@ -24,10 +22,13 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.example_gen.csv_blocks import Block, read_blocks, read_header
-from components.example_gen.csv_reader import BadRows, check_files
+from components.example_gen.csv_blocks import read_blocks, read_header
+from components.example_gen.csv_reader import InputSummary, check_files, require_splits
 from components.example_gen.examples import serialize
-from components.features import Columns
+from components.example_gen.layout import WHOLE, name_under
+from components.example_gen.settings import ReadingSettings
+from components.example_gen.split import make_splitter
+from components.features import EVAL, TRAIN
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -41,13 +42,10 @@ _GZIP_LEVEL = 3  # the last of zlib's fast ones
 class ColumnarCsvExecutor(base_executor.BaseExecutor):
     """Executor of FileBasedExampleGen for CSV files.
 
-    The tf.Examples and, where the input is still to be split, the split of each row are those of
-    CsvExampleGen with the same output configuration: SHA-256 of the serialized Example, as a
-    big-endian number, modulo the sum of the hash buckets. So equal rows are in the same split, in
-    every run and in whatever file they stand, as long as the columns and their types stay the same.
-
-    Two things differ from CsvExampleGen: the text and the ids are strings even where all look like
-    numbers, and the rows are not shuffled but dealt out to the shards in turn.
+    The tf.Examples are those of CsvExampleGen. Three things differ from it: rows that are still to
+    be split are, as `components.example_gen.split` says, which does not depend on the label, as a
+    hash of the whole row does; the text and the ids are strings even where all look like numbers;
+    and the rows are not shuffled but dealt out to the shards in turn.
     """
 
     def Do(
@@ -62,13 +60,14 @@ class ColumnarCsvExecutor(base_executor.BaseExecutor):
             InputError: The input cannot be used.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        input_config, output_config, columns, bad_rows = _unpack(exec_properties)
+        input_config, output_config, settings = _unpack(exec_properties)
         base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         files = {
             split.name: sorted(fileio.glob(f"{base}/{split.pattern}"))
             for split in input_config.splits
         }
-        summary = check_files(files, columns, bad_rows)
+        summary = check_files(files, base, settings)
+        require_splits(summary)
         for warning in summary.warnings:
             _LOGGER.warning("%s", warning)
 
@@ -82,25 +81,23 @@ class ColumnarCsvExecutor(base_executor.BaseExecutor):
         folders = {split: artifact_utils.get_split_uri([artifact], split) for split in splits}
         shards = min(-(-summary.rows // _ROWS_PER_SHARD), _MOST_SHARDS)
         with closing(_SplitWriter(folders, shards)) as writer:
-            for name, paths in files.items():
-                for block in _read(paths, columns):
-                    examples = serialize(block.good, summary.types)
-                    writer.write(_split(examples, output_config) or {name: examples})
+            for examples in _examples_by_split(files, base, settings, summary):
+                writer.write(examples)
         if summary.bad_rows:
-            _write_quarantine(f"{artifact.uri}/{QUARANTINE_FILE}", files, columns)
+            _write_quarantine(f"{artifact.uri}/{QUARANTINE_FILE}", files, settings)
 
 
-def pack(columns: Columns, bad_rows: BadRows) -> example_gen_pb2.CustomConfig:
-    """Packs what the executor has to know beside where the files are and how they are split."""
-    settings = {"columns": columns.model_dump(), "bad_rows": bad_rows}
+def pack(settings: ReadingSettings) -> example_gen_pb2.CustomConfig:
+    """Packs what the executor has to know beside where the files are."""
+    packed = json_format.ParseDict(settings.model_dump(mode="json"), struct_pb2.Struct())
     config = example_gen_pb2.CustomConfig()
-    config.custom_config.Pack(json_format.ParseDict(settings, struct_pb2.Struct()))
+    config.custom_config.Pack(packed)
     return config
 
 
 def _unpack(
     exec_properties: Mapping[str, Any],
-) -> tuple[example_gen_pb2.Input, example_gen_pb2.Output, Columns, BadRows]:
+) -> tuple[example_gen_pb2.Input, example_gen_pb2.Output, ReadingSettings]:
     configs = {
         standard_component_specs.INPUT_CONFIG_KEY: example_gen_pb2.Input(),
         standard_component_specs.OUTPUT_CONFIG_KEY: example_gen_pb2.Output(),
@@ -111,30 +108,24 @@ def _unpack(
     input_config, output_config, custom_config = configs.values()
     packed = struct_pb2.Struct()
     custom_config.custom_config.Unpack(packed)
-    settings = json_format.MessageToDict(packed)
-    columns = Columns.model_validate(settings["columns"])
-    return input_config, output_config, columns, settings["bad_rows"]
+    settings = ReadingSettings.model_validate(json_format.MessageToDict(packed))
+    return input_config, output_config, settings
 
 
-def _read(paths: Iterable[str], columns: Columns) -> Iterator[Block]:
-    for path in paths:
-        yield from read_blocks(path, columns, columns.required())
-
-
-def _split(
-    examples: Sequence[bytes], output_config: example_gen_pb2.Output
-) -> dict[str, list[bytes]]:
-    """Returns serialized Examples by output split; {} where the input comes split."""
-    splits = output_config.split_config.splits
-    ends = list(accumulate(split.hash_buckets for split in splits))
-    parts: dict[str, list[bytes]] = {split.name: [] for split in splits}
-    if not parts:
-        return parts
-    lists = list(parts.values())
-    for example in examples:
-        bucket = int.from_bytes(hashlib.sha256(example).digest(), "big") % ends[-1]
-        lists[bisect.bisect(ends, bucket)].append(example)
-    return parts
+def _examples_by_split(
+    files: Mapping[str, Sequence[str]], base: str, settings: ReadingSettings, summary: InputSummary
+) -> Iterator[dict[str, list[bytes]]]:
+    """Yields the serialized Examples of each block of rows, by output split."""
+    splitter = make_splitter(settings, summary.boundary)
+    for split, file in ((split, file) for split, paths in files.items() for file in paths):
+        for block in read_blocks(file, settings, settings.required()):
+            examples = serialize(block.good, summary.types)
+            if split == WHOLE:
+                is_eval = splitter.is_eval(name_under(base, file), block)
+                parts = {TRAIN: ~is_eval, EVAL: is_eval}
+                yield {part: list(compress(examples, rows)) for part, rows in parts.items()}
+            else:
+                yield {split: examples}
 
 
 class _SplitWriter:
@@ -173,15 +164,18 @@ def _open_shards(folder: str, count: int) -> list[tf.io.TFRecordWriter]:
     ]
 
 
-def _write_quarantine(uri: str, files: Mapping[str, Sequence[str]], columns: Columns) -> None:
+def _write_quarantine(
+    uri: str, files: Mapping[str, Sequence[str]], settings: ReadingSettings
+) -> None:
     """Writes the bad rows as they stand in their files, after columns that say what is wrong."""
     paths = list(chain.from_iterable(files.values()))
     with fileio.open(uri, "wb") as out:
         out.write(_csv_line(["file", "line", "reason", *read_header(paths[0])]) + b"\n")
         for path in paths:
-            for row in chain.from_iterable(block.bad for block in _read([path], columns)):
-                reason = "; ".join(map(str, row.flaws))
-                out.write(_csv_line([path, row.line, reason]) + b"," + row.raw + b"\n")
+            for block in read_blocks(path, settings, settings.required()):
+                for row in block.bad:
+                    reason = "; ".join(map(str, row.flaws))
+                    out.write(_csv_line([path, row.line, reason]) + b"," + row.raw + b"\n")
 
 
 def _csv_line(fields: Iterable[Any]) -> bytes:

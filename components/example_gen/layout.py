@@ -38,6 +38,11 @@ class Layout:
         }
 
 
+def name_under(base: str, file: str) -> str:
+    """Returns the name of a file under the input's folder, which is the same on every machine."""
+    return file.removeprefix(base).lstrip("/")
+
+
 def find_layout(path: Path) -> Layout:
     """Finds out how the input at `path` is laid out.
 

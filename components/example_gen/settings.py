@@ -3,15 +3,76 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from components.example_gen.layout import Layout
 from components.features import Columns
 from components.settings import Settings
 
 
-class DataSettings(Settings):
+class SplitSettings(Settings):
+    """Which rows are for evaluation: `rows` by chance, whole groups of them, or the newest."""
+
+    by: tuple[str, ...] = Field(
+        (),
+        description="Columns whose values stay together in one split: the user's id for cold "
+        "users, the ad's for cold ads.",
+    )
+    time: str | None = Field(
+        None,
+        description="Column with times, of which the newest are for evaluation: ISO 8601, or "
+        "seconds or milliseconds since 1970.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _rows(cls, value: Any) -> Any:
+        return {} if value == "rows" else value
+
+    @model_validator(mode="after")
+    def _is_one_way(self) -> SplitSettings:
+        if self.by and self.time is not None:
+            raise ValueError("expected rows, or one of by and time")
+        return self
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that decide."""
+        return self.by if self.time is None else (self.time,)
+
+
+class ReadingSettings(Settings):
+    """How rows are read and split."""
+
+    columns: Columns = Field(Columns(), description="Names of the columns.")
+    split: SplitSettings = SplitSettings()
+    eval_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="Share of the rows kept for evaluation, where the input is not split."
+    )
+    bad_rows: Literal["refuse", "quarantine"] = Field(
+        "refuse", description="Refuse input with bad rows, or set them aside in a file."
+    )
+
+    def for_layout(self, layout: Layout) -> ReadingSettings:
+        """Returns the settings, without a split where the input comes in two."""
+        return self.model_copy(update={"split": SplitSettings()}) if layout.is_split else self
+
+    def required(self) -> list[str]:
+        """Returns the columns that every file of a training's input must have."""
+        return [*dict.fromkeys([*self.columns.required(), *self.split.columns])]
+
+    @model_validator(mode="after")
+    def _split_knows_no_label(self) -> ReadingSettings:
+        if self.columns.label in self.split.columns:
+            raise ValueError(
+                f"split: {self.columns.label} is the label, which must not decide a row's split"
+            )
+        return self
+
+
+class DataSettings(ReadingSettings):
     """The CSV and what its columns mean."""
 
     input: Path = Field(
@@ -20,10 +81,8 @@ class DataSettings(Settings):
     schema_file: Path = Field(
         description="The curated schema; `twotower schema infer` drafts one from a CSV."
     )
-    columns: Columns = Field(Columns(), description="Names of the columns.")
-    eval_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.2, description="Share of the rows kept for evaluation, where the input is not split."
-    )
-    bad_rows: Literal["refuse", "quarantine"] = Field(
-        "refuse", description="Refuse input with bad rows, or set them aside in a file."
-    )
+
+    def reading(self) -> ReadingSettings:
+        """Returns the settings that say how rows are read and split."""
+        names = ReadingSettings.model_fields
+        return ReadingSettings(**{name: getattr(self, name) for name in names})

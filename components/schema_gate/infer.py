@@ -23,6 +23,7 @@ from components.example_gen.csv_reader import check_input
 from components.example_gen.csv_types import Types
 from components.example_gen.examples import serialize
 from components.example_gen.layout import find_layout
+from components.example_gen.settings import ReadingSettings
 from components.features import Columns
 from components.schema_gate.anomalies import STATISTICS_FILE, Statistics, share_present
 
@@ -45,7 +46,7 @@ _LINE_BREAK = re.compile(r"\n *")
 _ENTRY = re.compile(r"((?:^#.*\n)*)(^(?:feature|string_domain) \{\n(?:.*\n)*?\}(?:\n|$))", re.M)
 
 
-def infer_schema(csv: Path, columns: Columns) -> str:
+def infer_schema(csv: Path, settings: ReadingSettings) -> str:
     """Drafts the schema of a CSV input, as the text of a schema.pbtxt.
 
     Attributes may be missing, and string attributes have their values listed; text, ids and label
@@ -53,14 +54,16 @@ def infer_schema(csv: Path, columns: Columns) -> str:
 
     Args:
         csv: A file, a folder of files, or a folder with `train/` and `eval/`.
-        columns: What its columns are for.
+        settings: How it is read.
 
     Raises:
         InputError: The input cannot be used.
     """
-    summary = check_input(csv, columns)
-    files = [file for files in find_layout(csv).files().values() for file in files]
-    seen = statistics(_examples(files, columns, summary.types))
+    columns, layout = settings.columns, find_layout(csv)
+    settings = settings.for_layout(layout)
+    summary = check_input(csv, settings)
+    files = [file for files in layout.files().values() for file in files]
+    seen = statistics(_examples(files, settings, summary.types))
     schema = tfdv.infer_schema(
         seen, infer_feature_shape=False, max_string_domain_size=MOST_LISTED_VALUES
     )
@@ -144,11 +147,13 @@ def statistics(examples: Iterable[pa.RecordBatch]) -> Statistics:
     return stats_impl.extract_statistics_output(merged, generators)
 
 
-def _examples(files: Iterable[str], columns: Columns, types: Types) -> Iterator[pa.RecordBatch]:
+def _examples(
+    files: Iterable[str], settings: ReadingSettings, types: Types
+) -> Iterator[pa.RecordBatch]:
     """Yields the rows of CSV files as they stand in the tf.Examples of a run."""
     decoder = ExamplesToRecordBatchDecoder()
     for file in files:
-        for block in read_blocks(file, columns, columns.required()):
+        for block in read_blocks(file, settings, settings.required()):
             yield decoder.DecodeBatch(serialize(block.good, types))
 
 

@@ -47,13 +47,13 @@ def infer(
     ] = None,
 ) -> None:
     """Draft a schema from data, for a person to curate."""
-    from components.features import Columns
+    from components.example_gen.settings import ReadingSettings
 
-    columns = load_settings(config, []).data.columns if config else Columns()
+    settings = load_settings(config, []).data if config else ReadingSettings()
     with quiet():
         from components.schema_gate.infer import infer_schema
 
-        draft = infer_schema(csv, columns)
+        draft = infer_schema(csv, settings)
     if out is None:
         print(draft)
     else:

@@ -7,6 +7,7 @@ from tfx.types import standard_artifacts
 
 from components.example_gen.component import csv_example_gen
 from components.example_gen.layout import find_layout
+from components.example_gen.settings import ReadingSettings
 from components.features import Columns
 
 CSV = "att_a,text,message_id,clicked\n" + "young,Buy,1,0\nold,Sell,2,1\n" * 20
@@ -17,7 +18,7 @@ CSV = "att_a,text,message_id,clicked\n" + "young,Buy,1,0\nold,Sell,2,1\n" * 20
 )
 def test_the_eval_share_is_made_of_hash_buckets(tmp_path, share, buckets):
     (tmp_path / "in.csv").write_text(CSV)
-    node = csv_example_gen(find_layout(tmp_path), Columns(), share, "refuse")
+    node = csv_example_gen(find_layout(tmp_path), ReadingSettings(eval_share=share))
     config = json.loads(node.exec_properties["output_config"])
     splits = config["split_config"]["splits"]
     assert [(s["name"], s["hash_buckets"]) for s in splits] == [
@@ -28,13 +29,14 @@ def test_the_eval_share_is_made_of_hash_buckets(tmp_path, share, buckets):
 
 def test_every_property_can_be_written_into_a_specification(tmp_path):
     (tmp_path / "in.csv").write_text(CSV)
-    node = csv_example_gen(find_layout(tmp_path), Columns(user_id="user"), 0.2, "quarantine")
+    settings = ReadingSettings(
+        columns=Columns(user_id="user"), split={"by": ["user"]}, bad_rows="quarantine"
+    )
+    node = csv_example_gen(find_layout(tmp_path), settings)
     assert node.id == "example_gen"
     assert json.loads(json.dumps(node.exec_properties)) == node.exec_properties
-    assert json.loads(node.exec_properties["custom_config"])["custom_config"]["value"] == {
-        "columns": Columns(user_id="user").model_dump(),
-        "bad_rows": "quarantine",
-    }
+    packed = json.loads(node.exec_properties["custom_config"])["custom_config"]["value"]
+    assert ReadingSettings.model_validate(packed) == settings
 
 
 @pytest.mark.e2e
@@ -46,7 +48,7 @@ def test_the_node_runs_and_its_output_is_reused(tmp_path):
     connection = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.db"))
 
     def run():
-        node = csv_example_gen(find_layout(path), Columns(), 0.2, "refuse")
+        node = csv_example_gen(find_layout(path), ReadingSettings())
         tfx.orchestration.LocalDagRunner().run(
             tfx.dsl.Pipeline(
                 "pipeline",

@@ -10,10 +10,11 @@ from components.errors import InputError
 from components.example_gen.csv_blocks import read_blocks
 from components.example_gen.csv_reader import check_files, check_input, read_batches
 from components.example_gen.csv_types import INTEGER, MISSING, NUMBER, TEXT
+from components.example_gen.settings import ReadingSettings
 from components.features import Columns
 
-COLUMNS = Columns()
-REQUIRED = COLUMNS.required()
+READING = ReadingSettings()
+REQUIRED = READING.required()
 HEADER = "att_age,text,message_id,clicked\n"
 GOOD = HEADER + "young,Buy this,ad-1,0\nold,Buy that,ad-2,1\n"
 
@@ -24,9 +25,9 @@ def write(path, content):
     return path
 
 
-def problems(path, **arguments):
+def problems(path, required=None, **settings):
     with pytest.raises(InputError) as error:
-        check_input(path, COLUMNS, **arguments)
+        check_input(path, ReadingSettings(**settings), required)
     return str(error.value).splitlines()
 
 
@@ -38,7 +39,7 @@ def test_the_summary_counts_and_types(tmp_path):
         "old,,0.5,,Buy,8,1,3\n"
         ",3,,,Sell,9,1,4\n",
     )
-    summary = check_input(path, COLUMNS)
+    summary = check_input(path, READING)
     assert (summary.rows, summary.clicks, summary.ads, summary.texts) == (3, 2, 3, 2)
     assert summary.types == {
         "att_age": TEXT,
@@ -56,15 +57,15 @@ def test_the_summary_counts_and_types(tmp_path):
 
 def test_the_users_id_is_text(tmp_path):
     path = write(tmp_path / "in.csv", "att_a,text,message_id,clicked,user\n1,a,1,0,1\n1,a,1,1,2\n")
-    assert check_input(path, Columns(user_id="user")).types["user"] == TEXT
+    assert check_input(path, ReadingSettings(columns=Columns(user_id="user"))).types["user"] == TEXT
 
 
 def test_a_type_holds_the_values_of_all_files(tmp_path):
     for name, value in (("a", "1"), ("b", "2.5"), ("c", "3")):
         write(tmp_path / f"{name}.csv", HEADER + f"{value},t,m,0\n{value},t,m,1\n")
-    assert check_input(tmp_path, COLUMNS).types["att_age"] == NUMBER
+    assert check_input(tmp_path, READING).types["att_age"] == NUMBER
     write(tmp_path / "d.csv", HEADER + "x,t,m,0\n")
-    assert check_input(tmp_path, COLUMNS).types["att_age"] == TEXT
+    assert check_input(tmp_path, READING).types["att_age"] == TEXT
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_a_type_holds_the_values_of_all_files(tmp_path):
 def test_bad_input_is_refused(tmp_path, content, expected):
     path = write(tmp_path / "in.csv", content)
     with pytest.raises(InputError, match=expected):
-        check_input(path, COLUMNS)
+        check_input(path, READING)
 
 
 def test_all_problems_are_told_at_once(tmp_path):
@@ -150,7 +151,7 @@ def test_of_each_kind_and_in_all_a_few_problems_are_shown(tmp_path):
 
 def test_bad_rows_can_be_set_aside(tmp_path):
     path = write(tmp_path / "in.csv", GOOD.encode() + b"a,b,c,2\n\xff,b,c,1\na,b\n,,c,1\nx,b,c,1\n")
-    summary = check_input(path, COLUMNS, "quarantine")
+    summary = check_input(path, ReadingSettings(bad_rows="quarantine"))
     assert (summary.rows, summary.clicks, summary.bad_rows) == (3, 2, 4)
 
 
@@ -163,35 +164,35 @@ def test_what_is_left_must_still_do(tmp_path):
 
 def test_an_id_with_two_texts_is_a_warning_and_a_text_with_two_ids_is_not(tmp_path):
     path = write(tmp_path / "in.csv", HEADER + "a,t,one,1\na,t,two,0\na,t,two,0\n")
-    assert check_input(path, COLUMNS).warnings == []
+    assert check_input(path, READING).warnings == []
     path = write(tmp_path / "in.csv", HEADER + "a,t,one,1\na,t,two,0\na,u,two,0\n")
-    assert check_input(path, COLUMNS).warnings == [
+    assert check_input(path, READING).warnings == [
         "message_id with more than one text (each row's own counts): two"
     ]
 
 
 def test_input_to_score_needs_only_the_columns_that_are_asked_for(tmp_path):
     path = write(tmp_path / "in.csv", "att_age,text,clicked\nyoung,Buy,perhaps\n,Buy,\n")
-    summary = check_input(path, COLUMNS, required=["att_age", "text"])
+    summary = check_input(path, READING, required=["att_age", "text"])
     assert (summary.rows, summary.clicks, summary.ads, summary.texts) == (2, 0, 0, 1)
     assert summary.types == {"att_age": TEXT, "text": TEXT, "clicked": TEXT}
     assert "no column att_sex" in problems(path, required=["att_sex", "text"])[1]
 
     path = write(tmp_path / "ads.csv", "message_id,text\n1,Buy\n2,Buy\n")
-    summary = check_input(path, COLUMNS, required=["message_id", "text"])
+    summary = check_input(path, READING, required=["message_id", "text"])
     assert (summary.ads, summary.texts) == (2, 1)
 
 
 def test_batches_have_the_types_that_are_asked_for(tmp_path):
     path = write(tmp_path / "in.csv", "att_a,att_b,text\n1,2,3\n,,x\n")
     types = {"att_b": NUMBER, "att_a": TEXT}
-    batches = list(read_batches([str(path)], COLUMNS, types, ["text"]))
+    batches = list(read_batches([str(path)], READING, types, ["text"]))
     assert pa.Table.from_batches(batches).to_pydict() == {
         "att_b": [2.0, None],
         "att_a": ["1", None],
     }
     with pytest.raises(InputError, match=r"column text: expected float values; .*'x'"):
-        list(read_batches([str(path)], COLUMNS, {"text": NUMBER}, ["text"]))
+        list(read_batches([str(path)], READING, {"text": NUMBER}, ["text"]))
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -213,7 +214,7 @@ def test_what_was_written_is_read_whatever_the_blocks(tmp_path, rows, style, blo
     writer.writerows([("att_a", "text"), *rows])
     path = write(tmp_path / "in.csv", out.getvalue())
     read = []
-    for block in read_blocks(str(path), COLUMNS, ["text"], block_bytes):
+    for block in read_blocks(str(path), READING, ["text"], block_bytes):
         assert not block.bad
         texts = [column.cast(pa.string()).to_pylist() for column in block.good.columns]
         read += zip(*texts, strict=True)
@@ -238,7 +239,7 @@ def outcome(path, block_bytes):
     """All rows, good and bad, or the problem that makes the file unreadable."""
     rows = []
     try:
-        for block in read_blocks(str(path), COLUMNS, REQUIRED, block_bytes):
+        for block in read_blocks(str(path), READING, REQUIRED, block_bytes):
             rows += [
                 *block.good.to_pylist(),
                 *[(bad.line, bad.flaws, bad.raw) for bad in block.bad],
@@ -255,7 +256,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     before = pa.total_allocated_bytes()
     used = [
         pa.total_allocated_bytes() - before
-        for _ in read_blocks(str(path), COLUMNS, REQUIRED, block_bytes=1 << 18)
+        for _ in read_blocks(str(path), READING, REQUIRED, block_bytes=1 << 18)
     ]
     assert len(used) > 60
     assert max(used) < 2e6
@@ -263,4 +264,4 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
 
 def test_files_can_be_named_by_uri(tmp_path):
     path = write(tmp_path / "in.csv", GOOD)
-    assert check_files({"whole": [path.as_uri()]}, COLUMNS).rows == 2
+    assert check_files({"whole": [path.as_uri()]}, "", READING).rows == 2

@@ -10,7 +10,7 @@ from components.example_gen.csv_blocks import read_blocks
 from components.example_gen.csv_reader import check_files
 from components.example_gen.csv_types import INTEGER, MISSING, NUMBER, TEXT
 from components.example_gen.examples import serialize
-from components.features import Columns
+from components.example_gen.settings import ReadingSettings
 
 NAMES = ("att_b", "text", "att_a")
 
@@ -81,8 +81,8 @@ def test_what_was_written_as_csv_stands_in_the_examples(tmp_path, rows):
     path = tmp_path / "in.csv"
     path.write_bytes(out.getvalue().encode())
 
-    types = check_files({"whole": [str(path)]}, Columns(), required=["text"]).types
-    blocks = read_blocks(str(path), Columns(), ["text"], block_bytes=50)
+    types = check_files({"whole": [str(path)]}, "", ReadingSettings(), ["text"]).types
+    blocks = read_blocks(str(path), ReadingSettings(), ["text"], block_bytes=50)
     examples = [e for block in blocks for e in serialize(block.good, types)]
     assert [values(e) for e in examples] == [
         tuple(text.encode() for text in row if text) for row in rows

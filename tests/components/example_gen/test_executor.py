@@ -1,5 +1,4 @@
 import csv
-import hashlib
 from collections import Counter
 from functools import partial
 
@@ -14,11 +13,12 @@ from components.example_gen.component import csv_example_gen
 from components.example_gen.csv_blocks import read_blocks
 from components.example_gen.executor import ColumnarCsvExecutor
 from components.example_gen.layout import find_layout
-from components.features import Columns
+from components.example_gen.settings import ReadingSettings
 
 IN_MEMORY = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
 HEADER = ["att_a", "att_age", "att_agent", "att_none", "text", "message_id", "clicked", "extra"]
 
+SPLITS = ("train", "eval")
 SMALL_BLOCKS = partial(read_blocks, block_bytes=700)
 
 
@@ -49,17 +49,17 @@ def write(path, rows, header=HEADER):
     return path
 
 
-def run(which, path, out, eval_share=0.2, bad_rows="refuse"):
+def run(which, path, out, **settings):
     """Runs an executor on the input at `path`; returns the Examples artifact."""
-    component = csv_example_gen(find_layout(path), Columns(), eval_share, bad_rows)
+    component = csv_example_gen(find_layout(path), ReadingSettings(**settings))
     artifact = standard_artifacts.Examples()
     artifact.uri = str(out)
     which.Do({}, {"examples": [artifact]}, dict(component.exec_properties))
     return artifact
 
 
-def ours(path, out, **arguments):
-    return run(ColumnarCsvExecutor(), path, out, **arguments)
+def ours(path, out, **settings):
+    return run(ColumnarCsvExecutor(), path, out, **settings)
 
 
 def files(artifact, split):
@@ -74,7 +74,7 @@ def read(artifact, split):
 
 
 @pytest.mark.parametrize("is_split", [False, True])
-def test_examples_and_splits_are_those_of_csv_example_gen(tmp_path, is_split):
+def test_examples_are_those_of_csv_example_gen(tmp_path, is_split):
     given = rows(300)
     if is_split:
         write(tmp_path / "in/train/a.csv", given[:100])
@@ -85,11 +85,12 @@ def test_examples_and_splits_are_those_of_csv_example_gen(tmp_path, is_split):
     artifact = ours(tmp_path / "in", tmp_path / "ours")
     context = stock.Executor.Context(beam_pipeline_args=IN_MEMORY, tmp_dir=str(tmp_path))
     expected = run(stock.Executor(context), tmp_path / "in", tmp_path / "stock")
-    for split in ("train", "eval"):
-        examples = read(artifact, split)
-        assert len(examples) > 30
-        assert examples == read(expected, split)
     assert artifact.split_names == expected.split_names
+    mine, theirs = ([read(each, split) for split in SPLITS] for each in (artifact, expected))
+    assert min(map(len, mine)) > 30
+    assert sum(mine, Counter()) == sum(theirs, Counter())
+    if is_split:
+        assert mine == theirs
 
 
 def test_the_artifact_says_what_is_in_it(tmp_path):
@@ -105,18 +106,25 @@ def test_the_eval_share_is_what_was_asked_for(tmp_path, share):
     assert part == pytest.approx(share, abs=3.5 * (share * (1 - share) / 4000) ** 0.5)
 
 
-def test_a_rows_split_depends_on_nothing_but_the_row(tmp_path, monkeypatch):
-    given = rows(300)
-    whole = ours(write(tmp_path / "whole.csv", given), tmp_path / "1")
-    write(tmp_path / "parts/b.csv", given[:120])
-    write(tmp_path / "parts/a.csv", given[120:])
-    parts = ours(tmp_path / "parts", tmp_path / "2")
-    monkeypatch.setattr(executor, "read_blocks", SMALL_BLOCKS)
-    small_blocks = ours(tmp_path / "whole.csv", tmp_path / "3")
-    for split in ("train", "eval"):
-        assert read(whole, split) == read(parts, split) == read(small_blocks, split)
-    for example in read(whole, "eval"):
-        assert int(hashlib.sha256(example).hexdigest(), 16) % 5 == 4
+@pytest.mark.parametrize("split", [{"by": ["ad"]}, {"time": "day"}])
+def test_the_examples_are_split_as_the_settings_say(tmp_path, split):
+    header = ["att_age", "text", "message_id", "clicked", "ad", "day"]
+    given = [
+        ["old", "Buy", "m", n % 2, f"ad-{n % 9}", f"2026-11-{1 + n // 40:02}"] for n in range(400)
+    ]
+    artifact = ours(write(tmp_path / "in.csv", given, header), tmp_path / "out", split=split)
+    (column,) = [split.get("time") or split["by"][0]]
+    train, evaluation = (values(read(artifact, part), column) for part in SPLITS)
+    assert not train & evaluation
+    if column == "day":
+        assert max(train) < min(evaluation) == b"2026-11-09"
+    else:
+        assert len(train | evaluation) == 9
+
+
+def values(examples, column):
+    parsed = map(tf.train.Example.FromString, examples)
+    return {example.features.feature[column].bytes_list.value[0] for example in parsed}
 
 
 def test_blocks_do_not_show_in_the_files(tmp_path, monkeypatch):
@@ -190,10 +198,11 @@ def test_good_input_makes_no_quarantine_file(tmp_path):
 
 def test_ids_and_text_are_strings_and_the_label_an_integer(tmp_path):
     header = ["att_a", "text", "message_id", "clicked"]
-    path = write(tmp_path / "in.csv", [[1, 2, 3, 0], [4, 5, 6, 1]], header)
-    artifact = ours(path, tmp_path / "out", eval_share=0.5)
+    for split in SPLITS:
+        write(tmp_path / "in" / split / "a.csv", [[1, 2, 3, 0], [4, 5, 6, 1]], header)
+    artifact = ours(tmp_path / "in", tmp_path / "out")
     examples = [*read(artifact, "train"), *read(artifact, "eval")]
-    assert len(examples) == 2
+    assert len(examples) == 4
     for example in examples:
         features = tf.train.Example.FromString(example).features.feature
         kinds = {name: feature.WhichOneof("kind") for name, feature in features.items()}

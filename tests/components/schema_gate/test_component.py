@@ -9,6 +9,7 @@ import pytest
 from pyarrow.csv import write_csv
 
 from components.errors import AnomalyError
+from components.example_gen.settings import ReadingSettings
 from components.features import Columns
 from components.findings import Finding, table
 from components.schema_gate.checks import TRAINING_STATISTICS_FILE
@@ -192,7 +193,7 @@ def test_a_draft_of_a_csv_fits_it_and_a_broken_column_does_not(gate: Gate, tmp_p
         att_none=[None] * 100,
     )
     write_csv(pa.table(rows), csv)
-    draft = infer_schema(csv, Columns())
+    draft = infer_schema(csv, ReadingSettings())
     assert gate.run(draft, train=rows, eval=rows) == []
     rows["att_age"] = [None, "18-24", None, "25-34"] * 25
     with pytest.raises(AnomalyError, match=r"eval +att_age +missing in too many rows +50.00%"):

@@ -9,6 +9,7 @@ import tensorflow_data_validation as tfdv
 import yaml
 
 from components.example_gen.csv_reader import check_input, read_batches
+from components.example_gen.settings import ReadingSettings
 from components.features import Columns
 from components.schema_gate.anomalies import Statistics, misfits
 from components.schema_gate.infer import accept, parse
@@ -24,8 +25,8 @@ MOVIELENS = (SCHEMAS / "movielens" / "schema.pbtxt").read_text(encoding="utf-8")
 
 def read_campaign(folder: Path, rows: int, seed: int) -> pa.Table:
     impressions = str(write_campaign(folder, rows, 20, seed).impressions)
-    types = check_input(Path(impressions), Columns()).types
-    return pa.Table.from_batches(read_batches([impressions], Columns(), types, []))
+    types = check_input(Path(impressions), ReadingSettings()).types
+    return pa.Table.from_batches(read_batches([impressions], ReadingSettings(), types, []))
 
 
 def columns_with_anomalies(text: str, seen: Statistics) -> set[str]:

@@ -10,6 +10,7 @@ import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.errors import InputError
+from components.example_gen.settings import ReadingSettings
 from components.features import Columns
 from components.schema_gate.anomalies import Statistics, misfits
 from components.schema_gate.infer import accept, infer_schema, parse, read_statistics, statistics
@@ -48,7 +49,7 @@ def split(statistics_of: Callable[[pa.Table], Statistics]) -> Split:
 def draft(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("draft") / "ads.csv"
     pyarrow.csv.write_csv(make_rows(), path)
-    return infer_schema(path, COLUMNS)
+    return infer_schema(path, ReadingSettings(columns=COLUMNS))
 
 
 def features(text: str) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def test_draft_fits_its_own_data_and_a_fresh_sample(draft: str, split: Split) ->
 def test_draft_of_an_attribute_without_a_value_fits_it(tmp_path: Path, split: Split) -> None:
     rows = make_rows(att_town=pa.nulls(ROWS, pa.string()))
     pyarrow.csv.write_csv(rows, tmp_path / "ads.csv")
-    empty = infer_schema(tmp_path / "ads.csv", COLUMNS)
+    empty = infer_schema(tmp_path / "ads.csv", ReadingSettings(columns=COLUMNS))
     assert anomalies(empty, split(att_town=rows["att_town"])) == set()
 
 
@@ -119,7 +120,7 @@ def test_draft_of_bad_input_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "ads.csv"
     path.write_text("att_age,text\n18-24,An ad\n")
     with pytest.raises(InputError, match="no column message_id"):
-        infer_schema(path, COLUMNS)
+        infer_schema(path, ReadingSettings(columns=COLUMNS))
 
 
 AGE = ["18-24"] * 350 + ["teen"] * 50

@@ -119,6 +119,7 @@ class Runs:
                 "clicks": rows,
                 "ads": ads,
                 "texts": ads,
+                "split": "20 rows (20.0%) for evaluation: by chance",
                 "bad_rows": 2,
                 "warnings": ["an ad id has two texts"],
             },

@@ -114,11 +114,12 @@ def test_it_tells_what_changed_since_the_model_in_service(runs: Runs, first: Run
     assert "evaluator.max_ece" not in page.split("Quality")[0]  # is the same
 
 
-def test_notes_warnings_and_bad_rows_are_in_it(runs: Runs) -> None:
+def test_notes_warnings_bad_rows_and_the_split_are_in_it(runs: Runs) -> None:
     page = text_of(write_report(runs.make("pushed", version=1), None))
     assert "att_days train drifted by <0.2>" in page
     assert "an ad id has two texts" in page
     assert "2 bad rows set aside" in page
+    assert "Split: 20 rows (20.0%) for evaluation" in page
 
 
 def test_what_data_says_is_never_taken_for_markup(runs: Runs) -> None:

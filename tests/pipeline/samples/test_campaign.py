@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from components.errors import InputError
 from components.example_gen.csv_reader import check_input
+from components.example_gen.settings import ReadingSettings
 from components.features import Columns
 from pipeline.samples import CampaignFacts, campaign
 from pipeline.samples.campaign import best_auc, write_campaign
@@ -34,7 +35,7 @@ def truth(facts: CampaignFacts) -> np.ndarray:
 
 
 def test_a_run_accepts_the_folder_and_does_not_read_the_truth(facts: CampaignFacts) -> None:
-    summary = check_input(facts.impressions.parent, Columns())
+    summary = check_input(facts.impressions.parent, ReadingSettings())
     assert (summary.rows, summary.ads, summary.texts, summary.warnings) == (ROWS, ADS, ADS, [])
     assert "click_probability" not in summary.types
 

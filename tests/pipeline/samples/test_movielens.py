@@ -7,6 +7,7 @@ import pytest
 
 from components.errors import InputError
 from components.example_gen.csv_reader import check_input
+from components.example_gen.settings import ReadingSettings
 from components.features import Columns
 from pipeline.samples import movielens
 from pipeline.samples.movielens import TABLES, write_movielens, write_ratings
@@ -67,7 +68,7 @@ def test_ratings_become_impressions(wheel: Path, tmp_path: Path) -> None:
 
 def test_impressions_are_input_that_a_run_accepts(wheel: Path, tmp_path: Path) -> None:
     facts = write_ratings(wheel, tmp_path)
-    summary = check_input(facts.impressions, Columns(user_id="user_id"))
+    summary = check_input(facts.impressions, ReadingSettings(columns=Columns(user_id="user_id")))
     assert (summary.rows, summary.clicks, summary.ads, summary.warnings) == (4, 2, 2, [])
 
 
