@@ -2,7 +2,7 @@
 # Paths are relative, so that the clone's own path may hold spaces.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick lint format bench lock clean
+.PHONY: help setup demo test test-quick lint docs format bench lock clean
 
 BIN := .venv/bin
 PACKAGES := pipeline components serving
@@ -30,11 +30,21 @@ test-quick: ## Run the tests that take seconds, not the end-to-end ones
 	@scripts/setup.sh dev
 	@$(PYTEST) -m "not e2e"
 
-lint: ## Check style and types, change nothing
+lint: ## Check style, types and the links of the documentation, change nothing
 	@scripts/setup.sh dev
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy $(PACKAGES)
+	@$(SITE)
+
+# Strict: a link that leads nowhere fails.
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+docs: ## Write the documentation as a site
+	@scripts/setup.sh dev
+	@$(BIN)/python scripts/settings_page.py > docs/settings.md
+	@$(SITE)
+	@echo "Open build/docs/index.html"
 
 format: ## Rewrite the code in the project's style
 	@scripts/setup.sh dev

@@ -1,0 +1,54 @@
+"""The documentation: what it says of files, links and settings is so."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TRACKED = subprocess.run(
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
+).stdout.splitlines()
+PAGES = [name for name in TRACKED if name.endswith(".md")]
+FOLDERS = "benchmarks|components|docs|pipeline|schema|scripts|serving|tests"
+
+
+def test_the_page_of_settings_is_current() -> None:
+    script = [sys.executable, ROOT / "scripts/settings_page.py"]
+    made = subprocess.run(script, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs/settings.md").read_text() == made, "run `make docs`"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_names_are_there(page: str) -> None:
+    text = (ROOT / page).read_text()
+    links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
+    absent = [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
+    # What is called my is the reader's own.
+    named = re.findall(rf"`((?:{FOLDERS})/(?!my|configs/my)[\w./-]*)`", text)
+    absent += [name for name in named if not (ROOT / name).exists()]
+    assert not absent
+
+
+def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:
+    mkdocs = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", tmp_path]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    run = subprocess.run(
+        mkdocs, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    pages = list(tmp_path.rglob("*.html"))
+    assert pages
+    for page in pages:
+        fetched = re.findall(r"<(?:script|img|iframe|source)[^>]*\ssrc=\S*//", page.read_text())
+        fetched += re.findall(r"<link[^>]*\srel=.?stylesheet[^>]*//", page.read_text())
+        assert not fetched, page
