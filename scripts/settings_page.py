@@ -23,9 +23,9 @@ HEAD = """\
 # Settings
 
 A YAML file holds the settings of a pipeline; `pipeline/configs/` has some to begin with. Each group
-belongs to the room that obeys it, in the file named under its heading. A key that is not listed here is an
-error that says which there are. What is not given has the default; where there is none, the setting
-is required.
+belongs to the room that obeys it, in the file named under its heading. A key that is not listed
+here is an error that says which there are. What is not given has the default; where there is none,
+the setting is required.
 
 ```
 twotower config --config mine.yaml                            # what each is now, and its meaning
