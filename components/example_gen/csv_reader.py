@@ -142,15 +142,17 @@ def read_batches(
             if len(block.good):
                 yield pa.record_batch(
                     {
-                        name: _convert(block.good[name].combine_chunks(), data_type, file, name)
+                        name: _convert(block.good[name], data_type, settings.missing, file, name)
                         for name, data_type in types.items()
                     }
                 )
 
 
-def _convert(values: pa.Array, data_type: pa.DataType, file: str, column: str) -> pa.Array:
+def _convert(
+    values: pa.ChunkedArray, data_type: pa.DataType, marks: Sequence[str], file: str, column: str
+) -> pa.Array:
     try:
-        return convert(values, data_type)
+        return convert(values.combine_chunks(), data_type, marks)
     except pa.ArrowInvalid as error:
         raise InputError(f"{file}, column {column}: expected {data_type} values; {error}") from None
 
@@ -302,11 +304,11 @@ class _Check:
         self._count_ads(rows)
 
     def _type(self, name: str, values: pa.ChunkedArray) -> pa.DataType:
-        if name in (self._columns.text, self._columns.ad_id, self._columns.user_id):
+        if name in self._settings.as_text():
             return TEXT
         if name == self._columns.label and name in self._required:
             return INTEGER
-        return narrowest_type(values)
+        return narrowest_type(values, self._settings.missing)
 
     def _count_ads(self, rows: pa.Table) -> None:
         ad_id, text = self._columns.ad_id, self._columns.text

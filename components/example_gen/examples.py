@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from components.example_gen.csv_types import MISSING, TEXT, Types, convert
+from components.example_gen.csv_types import MARKS, MISSING, TEXT, Types, convert
 
 # Examples.features and the only field of Features have the same tag: number 1, length-delimited.
 _TAG = b"\n"
 
 
-def serialize(rows: pa.Table, types: Types) -> list[bytes]:
+def serialize(rows: pa.Table, types: Types, marks: Sequence[str] = MARKS) -> list[bytes]:
     """Returns a serialized tf.Example of each row, byte for byte as TFX's CsvExampleGen makes it.
 
     That is what `SerializeToString(deterministic=True)` returns; a missing value is an empty list.
@@ -24,10 +26,11 @@ def serialize(rows: pa.Table, types: Types) -> list[bytes]:
     Args:
         rows: Columns of `binary` values.
         types: Type of each column, as `check_input` found it.
+        marks: What stands for a missing value in columns of numbers.
     """
     # Protocol Buffers' order of map keys: of att_a and att_age the longer comes first.
     names = sorted(types, key=lambda name: name.encode() + b"\xff")
-    features = [_features(name, rows[name], types[name]) for name in names]
+    features = [_features(name, rows[name], types[name], marks) for name in names]
     length = pc.binary_length(features[0])
     for feature in features[1:]:
         length = pc.add(length, pc.binary_length(feature))
@@ -37,10 +40,12 @@ def serialize(rows: pa.Table, types: Types) -> list[bytes]:
     return pc.binary_join_element_wise(header, *features, b"").to_pylist()
 
 
-def _features(name: str, values: pa.ChunkedArray, data_type: pa.DataType) -> pa.Array:
+def _features(
+    name: str, values: pa.ChunkedArray, data_type: pa.DataType, marks: Sequence[str]
+) -> pa.Array:
     """Returns each row's entry in the feature map, serialized."""
     distinct = values.combine_chunks().dictionary_encode(null_encoding="encode")
-    lists = _as_lists(convert(distinct.dictionary, data_type))
+    lists = _as_lists(convert(distinct.dictionary, data_type, marks))
     examples = RecordBatchToExamplesEncoder().encode(pa.record_batch({name: lists}))
     return pa.array(map(_without_header, examples), pa.binary()).take(distinct.indices)
 

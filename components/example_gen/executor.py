@@ -119,7 +119,7 @@ def _examples_by_split(
     splitter = make_splitter(settings, summary.boundary)
     for split, file in ((split, file) for split, paths in files.items() for file in paths):
         for block in read_blocks(file, settings, settings.required()):
-            examples = serialize(block.good, summary.types)
+            examples = serialize(block.good, summary.types, settings.missing)
             if split == WHOLE:
                 is_eval = splitter.is_eval(name_under(base, file), block)
                 parts = {TRAIN: ~is_eval, EVAL: is_eval}

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from components.example_gen.csv_types import MARKS
 from components.example_gen.layout import Layout
 from components.features import Columns
 from components.settings import Settings
@@ -51,6 +52,13 @@ class ReadingSettings(Settings):
     eval_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2, description="Share of the rows kept for evaluation, where the input is not split."
     )
+    missing: tuple[str, ...] = Field(
+        MARKS,
+        description="What stands for a missing value in columns of numbers.",
+    )
+    categorical: tuple[str, ...] = Field(
+        (), description="Attributes that are categories though their values look like numbers."
+    )
     bad_rows: Literal["refuse", "quarantine"] = Field(
         "refuse", description="Refuse input with bad rows, or set them aside in a file."
     )
@@ -58,6 +66,11 @@ class ReadingSettings(Settings):
     def for_layout(self, layout: Layout) -> ReadingSettings:
         """Returns the settings, without a split where the input comes in two."""
         return self.model_copy(update={"split": SplitSettings()}) if layout.is_split else self
+
+    def as_text(self) -> set[str | None]:
+        """Returns the columns that are text whatever their values look like."""
+        columns = self.columns
+        return {columns.text, columns.ad_id, columns.user_id, *self.categorical}
 
     def required(self) -> list[str]:
         """Returns the columns that every file of a training's input must have."""

@@ -154,7 +154,7 @@ def _examples(
     decoder = ExamplesToRecordBatchDecoder()
     for file in files:
         for block in read_blocks(file, settings, settings.required()):
-            yield decoder.DecodeBatch(serialize(block.good, types))
+            yield decoder.DecodeBatch(serialize(block.good, types, settings.missing))
 
 
 def _set_expectations(feature: schema_pb2.Feature, columns: Columns, present: float) -> None:

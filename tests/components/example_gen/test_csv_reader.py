@@ -60,6 +60,20 @@ def test_the_users_id_is_text(tmp_path):
     assert check_input(path, ReadingSettings(columns=Columns(user_id="user"))).types["user"] == TEXT
 
 
+def test_categories_are_text_even_where_they_look_like_numbers(tmp_path):
+    path = write(tmp_path / "in.csv", HEADER + "01,t,m,0\n7,t,m,1\n")
+    assert check_input(path, READING).types["att_age"] == INTEGER
+    assert check_input(path, ReadingSettings(categorical=["att_age"])).types["att_age"] == TEXT
+
+
+def test_what_stands_for_missing_can_be_set(tmp_path):
+    path = write(tmp_path / "in.csv", HEADER + "?,t,m,0\n7,t,m,1\n")
+    settings = ReadingSettings(missing=["?"])
+    assert check_input(path, settings).types["att_age"] == INTEGER
+    (batch,) = read_batches([str(path)], settings, {"att_age": INTEGER}, [])
+    assert batch["att_age"].to_pylist() == [None, 7]
+
+
 def test_a_type_holds_the_values_of_all_files(tmp_path):
     for name, value in (("a", "1"), ("b", "2.5"), ("c", "3")):
         write(tmp_path / f"{name}.csv", HEADER + f"{value},t,m,0\n{value},t,m,1\n")

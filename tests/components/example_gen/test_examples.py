@@ -34,7 +34,7 @@ def example(values):
     st.lists(
         st.tuples(
             st.none() | st.integers(-(2**63), 2**63 - 1),
-            st.none() | st.floats(width=32, allow_nan=False),
+            st.none() | st.floats(width=32, allow_nan=False, allow_infinity=False),
             st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
             st.none(),
         )
