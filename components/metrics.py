@@ -1,7 +1,8 @@
 """Metrics of predicted click probabilities, exact and in NumPy, with intervals for AUC.
 
-Every function takes `labels` [N] of 0 and 1 and `scores` [N]. What a set of rows does not define
-(AUC of one class, calibration without a click) is None.
+Every function takes `labels` [N] of 0 and 1, `scores` [N] and, where rows stand for more than
+themselves, their `weights`. What a set of rows does not define (AUC of one class, calibration
+without a click) is None.
 """
 
 from __future__ import annotations
@@ -20,6 +21,28 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.integer]
 
 
+class Weights(NamedTuple):
+    """How much each row stands for.
+
+    Attributes:
+        sums: [N] sum of the weights of the impressions that a row stands for.
+        squares: [N] sum of their squares, which say how much chance is in them: three impressions
+            folded into one row have 3 and 3, one impression with a weight of 3 has 3 and 9.
+    """
+
+    sums: Floats
+    squares: Floats
+
+    @staticmethod
+    def ones(count: int) -> Weights:
+        """Returns the weights of rows that stand for themselves."""
+        return Weights(np.ones(count), np.ones(count))
+
+    def of(self, rows: NDArray[np.bool_] | Integers) -> Weights:
+        """Returns those of some rows."""
+        return Weights(self.sums[rows], self.squares[rows])
+
+
 class Estimate(BaseModel):
     """An estimate and its one-sided confidence bounds; None where undefined."""
 
@@ -34,14 +57,15 @@ class ClickMetrics(BaseModel):
     """How well probabilities predict the clicks of some rows.
 
     Attributes:
-        rows: rows.
-        clicks: rows with a click.
+        rows: rows, each counted by its weight.
+        clicks: rows with a click, likewise.
         mean_probability: mean of the predicted probabilities.
         auc: area under the ROC curve, see `auc`.
         ad_auc: mean of the AUCs within each ad, see `grouped_auc`.
         user_auc: mean of the AUCs within each user; None where the data has no user id.
         pr_auc: area under the precision-recall curve (average precision).
         log_loss: mean negative log-likelihood in nats.
+        normalized_entropy: log loss by that of the click rate alone, see `normalized_entropy`.
         calibration: clicks predicted by clicks observed; 1 is right.
         ece: expected calibration error, see `calibration_error`.
         precision: share of clicks among the rows at or above the operating point.
@@ -50,14 +74,15 @@ class ClickMetrics(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    rows: int
-    clicks: int
+    rows: int | float
+    clicks: int | float
     mean_probability: float | None
     auc: Estimate
     ad_auc: float | None
     user_auc: float | None
     pr_auc: float | None
     log_loss: float | None
+    normalized_entropy: float | None
     calibration: float | None
     ece: float | None
     precision: float | None
@@ -95,6 +120,7 @@ def click_metrics(
         user_auc=None if users is None else grouped_auc(labels, scores, users),
         pr_auc=average_precision(labels, scores),
         log_loss=log_loss(labels, scores),
+        normalized_entropy=normalized_entropy(labels, scores),
         calibration=_ratio(scores.sum(), clicks),
         ece=calibration_error(labels, scores),
         precision=_ratio(hits, predicted.sum()),
@@ -102,7 +128,9 @@ def click_metrics(
     )
 
 
-def auc(labels: Integers, scores: Floats, confidence: float) -> Estimate:
+def auc(
+    labels: Integers, scores: Floats, confidence: float, weights: Weights | None = None
+) -> Estimate:
     """Area under the ROC curve: how often a click scores above a non-click, a tie counting half.
 
     The variance is DeLong's (DeLong, DeLong, Clarke-Pearson, "Comparing the areas under two or more
@@ -113,8 +141,9 @@ def auc(labels: Integers, scores: Floats, confidence: float) -> Estimate:
         The AUC; with probability `confidence` it is above the lower bound, and with the same
         probability below the upper.
     """
-    placed = _placements(labels, scores, np.zeros_like(labels))
-    area, variance = _mean_and_variance(labels, placed)
+    weights = weights or Weights.ones(len(labels))
+    placed = _placements(labels, scores, np.zeros_like(labels), weights.sums)
+    area, variance = _mean_and_variance(labels, placed, weights)
     if area is None or variance is None:
         return Estimate(value=area)
     if area in (0, 1):
@@ -126,23 +155,33 @@ def auc(labels: Integers, scores: Floats, confidence: float) -> Estimate:
     )
 
 
-def auc_difference(labels: Integers, scores: Floats, others: Floats, confidence: float) -> Estimate:
+def auc_difference(
+    labels: Integers,
+    scores: Floats,
+    others: Floats,
+    confidence: float,
+    weights: Weights | None = None,
+) -> Estimate:
     """AUC of `scores` less AUC of `others` on the same rows, paired, as in DeLong 1988.
 
     Returns:
         The difference; with probability `confidence` it is above the lower bound, and with the same
         probability below the upper.
     """
+    weights = weights or Weights.ones(len(labels))
     one_group = np.zeros_like(labels)
-    placed = _placements(labels, scores, one_group) - _placements(labels, others, one_group)
-    difference, variance = _mean_and_variance(labels, placed)
+    placed = _placements(labels, scores, one_group, weights.sums)
+    placed -= _placements(labels, others, one_group, weights.sums)
+    difference, variance = _mean_and_variance(labels, placed, weights)
     if difference is None or variance is None:
         return Estimate(value=difference)
     margin = _quantile(confidence) * math.sqrt(variance)
     return Estimate(value=difference, low=difference - margin, high=difference + margin)
 
 
-def grouped_auc(labels: Integers, scores: Floats, groups: Integers) -> float | None:
+def grouped_auc(
+    labels: Integers, scores: Floats, groups: Integers, weights: Weights | None = None
+) -> float | None:
     """Mean of the AUCs within each group, weighted by rows; groups of one class do not count.
 
     As GAUC in Zhou et al., "Deep Interest Network for Click-Through Rate Prediction", KDD 2018.
@@ -151,72 +190,121 @@ def grouped_auc(labels: Integers, scores: Floats, groups: Integers) -> float | N
         labels: [N] of 0 and 1.
         scores: [N].
         groups: [N] numbers of the groups from 0; a row with -1 is in none.
+        weights: of the rows.
     """
     grouped = groups >= 0
+    sums = (weights or Weights.ones(len(labels))).sums[grouped]
     labels, scores, groups = labels[grouped], scores[grouped], groups[grouped]
-    placed = _placements(labels, scores, groups)
-    rows, clicks = np.bincount(groups), np.bincount(groups, labels)
+    placed = _placements(labels, scores, groups, sums)
+    rows, clicks = np.bincount(groups, sums), np.bincount(groups, sums * labels)
     counted = (clicks > 0) & (clicks < rows)
     if not counted.any():
         return None
-    areas = np.bincount(groups, labels * placed)[counted] / clicks[counted]
+    placed_clicks = np.where(labels == 1, sums * placed, 0)
+    areas = np.bincount(groups, placed_clicks)[counted] / clicks[counted]
     return float(np.average(areas, weights=rows[counted]))
 
 
-def average_precision(labels: Integers, scores: Floats) -> float | None:
+def average_precision(
+    labels: Integers, scores: Floats, weights: Weights | None = None
+) -> float | None:
     """Area under the precision-recall curve: the mean over clicks of the precision at their score.
 
     Average precision as scikit-learn defines it: the curve is a staircase, not interpolated.
     """
-    clicks = int(labels.sum())
-    if not clicks:
+    if not labels.any():
         return None
-    hits, predicted = cumulative_counts(labels, scores)
-    return float(np.sum(np.diff(hits, prepend=0) * hits / predicted) / clicks)
+    hits, predicted = cumulative_counts(labels, scores, weights)
+    return float(np.sum(np.diff(hits, prepend=0) * hits / predicted) / hits[-1])
 
 
-def cumulative_counts(labels: Integers, scores: Floats) -> tuple[Floats, Floats]:
+def cumulative_counts(
+    labels: Integers, scores: Floats, weights: Weights | None = None
+) -> tuple[Floats, Floats]:
     """Returns clicks and rows at or above each distinct score, from the highest score down."""
+    sums = (weights or Weights.ones(len(labels))).sums
     order = np.argsort(-scores, kind="stable")
     last_of_tie = np.append(np.diff(scores[order]) != 0, True)
-    hits = np.cumsum(labels[order], dtype=np.float64)[last_of_tie]
-    return hits, np.flatnonzero(last_of_tie) + np.float64(1)
+    hits = np.cumsum((labels * sums)[order])[last_of_tie]
+    return hits, np.cumsum(sums[order])[last_of_tie]
 
 
-def log_loss(labels: Integers, scores: Floats) -> float | None:
+def log_loss(labels: Integers, scores: Floats, weights: Weights | None = None) -> float | None:
     """Mean negative log-likelihood in nats; a score is kept one float64 step off 0 and 1."""
     if not len(labels):
         return None
     step = np.finfo(np.float64).eps
     kept = np.clip(scores, step, 1 - step)
-    return float(-np.mean(np.log(np.where(labels == 1, kept, 1 - kept))))
+    losses = -np.log(np.where(labels == 1, kept, 1 - kept))
+    return float(np.average(losses, weights=None if weights is None else weights.sums))
+
+
+def normalized_entropy(
+    labels: Integers, scores: Floats, weights: Weights | None = None
+) -> float | None:
+    """Log loss by the log loss of predicting the click rate for every row; below 1 is worth it.
+
+    He et al., "Practical Lessons from Predicting Clicks on Ads at Facebook", ADKDD 2014, equation
+    1. It compares models across click rates, as log loss does not.
+    """
+    loss = log_loss(labels, scores, weights)
+    rate = np.average(labels, weights=None if weights is None else weights.sums) if loss else 0
+    if loss is None or not 0 < rate < 1:
+        return None
+    return float(loss / -(rate * math.log(rate) + (1 - rate) * math.log(1 - rate)))
+
+
+def calibration_interval(
+    metrics: ClickMetrics, confidence: float
+) -> tuple[float, float] | tuple[None, None]:
+    """Returns what clicks predicted by clicks observed may be, were as many observed again.
+
+    The number of clicks counts as a Poisson's. Each end holds with the probability `confidence`.
+    """
+    if metrics.calibration is None:
+        return None, None
+    factor = math.exp(_quantile(confidence) / math.sqrt(metrics.clicks))
+    return metrics.calibration / factor, metrics.calibration * factor
 
 
 class Reliability(NamedTuple):
     """Bins of rows by score: rows, clicks and mean score of each."""
 
-    rows: Integers
-    clicks: Integers
+    rows: Floats
+    clicks: Floats
     mean_score: Floats
 
 
-def reliability(labels: Integers, scores: Floats) -> Reliability:
+def reliability(labels: Integers, scores: Floats, weights: Weights | None = None) -> Reliability:
     """Sorts rows into ten bins between the deciles of their scores; equal scores share a bin.
 
     The bins are those of scikit-learn's `calibration_curve(strategy="quantile", n_bins=10)`.
     """
-    edges = np.percentile(scores, np.linspace(0, 1, _RELIABILITY_BINS + 1)[1:-1] * 100)
+    sums = (weights or Weights.ones(len(labels))).sums
+    edges = quantiles(scores, np.linspace(0, 1, _RELIABILITY_BINS + 1)[1:-1], weights)
     bins = np.searchsorted(edges, scores)
-    rows = np.bincount(bins)
+    rows, clicks, total = (_sums(bins, sums * each) for each in (1, labels, scores))
     used = rows > 0
-    return Reliability(
-        rows[used],
-        np.bincount(bins[labels == 1], minlength=len(rows))[used],
-        np.bincount(bins, scores)[used] / rows[used],
+    return Reliability(rows[used], clicks[used], total[used] / rows[used])
+
+
+def quantiles(scores: Floats, shares: Floats, weights: Weights | None = None) -> Floats:
+    """Returns the scores below which are `shares` of the rows, as NumPy interpolates them."""
+    if weights is None:
+        return np.quantile(scores, shares)
+    order = np.argsort(scores)
+    above = np.cumsum(weights.sums[order])
+    place = shares * (above[-1] - 1)
+    low, high = (
+        scores[order][np.minimum(np.searchsorted(above, at, side="right"), len(order) - 1)]
+        for at in (np.floor(place), np.ceil(place))
     )
+    return low + (high - low) * (place - np.floor(place))
 
 
-def calibration_error(labels: Integers, scores: Floats) -> float | None:
+def calibration_error(
+    labels: Integers, scores: Floats, weights: Weights | None = None
+) -> float | None:
     """Expected calibration error: mean over rows of |click rate - mean score| of the row's bin.
 
     Naeini, Cooper, Hauskrecht, "Obtaining Well Calibrated Probabilities Using Bayesian Binning",
@@ -224,55 +312,80 @@ def calibration_error(labels: Integers, scores: Floats) -> float | None:
     """
     if not len(labels):
         return None
-    bins = reliability(labels, scores)
+    bins = reliability(labels, scores, weights)
     gaps = np.abs(bins.clicks - bins.rows * bins.mean_score)
-    return float(gaps.sum() / len(labels))
+    return float(gaps.sum() / bins.rows.sum())
 
 
-def _placements(labels: Integers, scores: Floats, groups: Integers) -> Floats:
+def is_probability(scores: Floats) -> NDArray[np.bool_]:
+    """Says which scores [N] are numbers from 0 to 1."""
+    return (scores >= 0) & (scores <= 1)
+
+
+def _placements(labels: Integers, scores: Floats, groups: Integers, sums: Floats) -> Floats:
     """Returns how well each row [N] is placed among the other class of its group.
 
     For a click the share of non-clicks below it, for a non-click the share of clicks above it, a
-    tie counting half; NaN in a group of one class. The mean over either class is the AUC. From
-    midranks, as in Sun and Xu, "Fast Implementation of DeLong's Algorithm", IEEE Signal Processing
-    Letters 21, 2014.
+    tie counting half; NaN in a group of one class. The mean over either class is the AUC. By
+    cumulative sums, as Sun and Xu, "Fast Implementation of DeLong's Algorithm", IEEE Signal
+    Processing Letters 21, 2014, do it by midranks.
     """
-    below = _midranks(scores, groups) - _midranks(scores, 2 * groups + labels)
-    clicks = np.bincount(groups, labels)[groups]
-    others = np.where(labels == 1, np.bincount(groups)[groups] - clicks, clicks)
-    with np.errstate(invalid="ignore"):
-        share = below / others
-    return np.where(labels == 1, share, 1 - share)
+    order = np.lexsort((scores, groups)) if groups.any() else np.argsort(scores)
+    ranked, group = scores[order], groups[order]
+    new_group = np.diff(group, prepend=-1) != 0
+    starts = np.flatnonzero(new_group | (np.diff(ranked, prepend=np.nan) != 0))
+    tie = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(order)))
+    clicks = np.add.reduceat((sums * labels)[order], starts) if len(starts) else np.zeros(0)
+    others = np.add.reduceat((sums * (1 - labels))[order], starts) if len(starts) else np.zeros(0)
+    of_group = group[starts]
+
+    def share_below(weight: Floats) -> Floats:
+        total = np.bincount(of_group, weight)
+        before = np.cumsum(total) - total
+        with np.errstate(invalid="ignore"):
+            return (np.cumsum(weight) - weight / 2 - before[of_group]) / total[of_group]
+
+    placed = np.empty(len(order))
+    placed[order] = np.where(
+        labels[order] == 1, share_below(others)[tie], 1 - share_below(clicks)[tie]
+    )
+    return placed
 
 
-def _midranks(scores: Floats, groups: Integers) -> Floats:
-    """Returns each score's rank within its group, from 1, equal scores sharing their mean rank."""
-    levels, level = np.unique(scores, return_inverse=True)
-    key = groups.astype(np.int64) * len(levels) + level
-    order = np.argsort(key)
-    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
-    sizes = np.diff(starts, append=len(key))
-    sizes_of_groups = np.bincount(groups)
-    ranks = np.empty(len(key))
-    ranks[order] = np.repeat(starts + (sizes + 1) / 2, sizes)
-    return ranks - (np.cumsum(sizes_of_groups) - sizes_of_groups)[groups]
-
-
-def _mean_and_variance(labels: Integers, placed: Floats) -> tuple[float | None, float | None]:
+def _mean_and_variance(
+    labels: Integers, placed: Floats, weights: Weights
+) -> tuple[float | None, float | None]:
     """Returns the mean of placements and DeLong's variance of it."""
-    clicks, others = placed[labels == 1], placed[labels == 0]
-    if not len(clicks) or not len(others):
+    of_clicks, of_others = (_of_a_class(placed, weights, labels == label) for label in (1, 0))
+    if of_clicks is None or of_others is None:
         return None, None
-    mean = float(clicks.mean())
-    if len(clicks) < 2 or len(others) < 2:
+    (mean, variance), (_, other) = of_clicks, of_others
+    return mean, None if variance is None or other is None else variance + other
+
+
+def _of_a_class(
+    placed: Floats, weights: Weights, rows: NDArray[np.bool_]
+) -> tuple[float, float | None] | None:
+    """Returns the weighted mean of some placements and its variance; None without any."""
+    sums, squares = weights.of(rows)
+    total = sums.sum()
+    if not total:
+        return None
+    mean = float(placed[rows] @ sums / total)
+    count = total**2 / squares.sum()  # by which Kish corrects for unequal weights
+    if count < 1 + 1e-9:
         return mean, None
-    variance = clicks.var(ddof=1) / len(clicks) + others.var(ddof=1) / len(others)
-    return mean, float(variance)
+    spread = float(((placed[rows] - mean) ** 2) @ squares) / total**2
+    return mean, spread * count / (count - 1)
 
 
 def _quantile(confidence: float) -> float:
     """Returns the standard normal quantile; up to one half nothing is taken off the estimate."""
     return NormalDist().inv_cdf(max(confidence, 0.5))
+
+
+def _sums(bins: Integers, weights: Floats) -> Floats:
+    return np.bincount(bins, weights).astype(np.float64)
 
 
 def _ratio(part: float, whole: float) -> float | None:

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from components.errors import InputError
-from components.metrics import auc, log_loss
+from components.metrics import auc, log_loss, normalized_entropy
 from components.trainer.training import predict, train
 from components.trainer.training_data import FOLDER, TrainingData
 from pipeline.config import PipelineConfig
@@ -37,14 +37,16 @@ class Trial:
         config: the settings.
         log_loss: mean negative log-likelihood of the validation rows.
         auc: area under the ROC curve of the same.
+        normalized_entropy: log loss by that of the click rate alone.
     """
 
     config: PipelineConfig
     log_loss: float
     auc: float
+    normalized_entropy: float
 
     def __str__(self) -> str:
-        return f"log loss {self.log_loss:.4f}, AUC {self.auc:.4f}"
+        return f"log loss {self.log_loss:.4f}, NE {self.normalized_entropy:.4f}, AUC {self.auc:.4f}"
 
 
 def tune(configure: Configure, trials: int, display: Display) -> list[Trial]:
@@ -117,6 +119,7 @@ def try_settings(config: PipelineConfig, data: TrainingData) -> Trial:
         config,
         log_loss=log_loss(clicks, scores) or np.nan,
         auc=auc(clicks, scores, confidence=0.5).value or np.nan,
+        normalized_entropy=normalized_entropy(clicks, scores) or np.nan,
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pyarrow as pa
 import tensorflow as tf
 
-from components.evaluator.measure import Baseline, is_probability
+from components.evaluator.measure import Baseline
 from components.evaluator.score import ClickModel
 from components.features import CLICK_MODEL
+from components.metrics import is_probability
 from components.serving_root import newest
 
 

@@ -77,7 +77,7 @@ def curves(labels: Integers, scores: Floats) -> Curves:
         else None,
         precision_recall=_points(hits / clicks, hits / predicted) if clicks else None,
         reliability=[
-            Part(rows=int(rows), clicks=int(clicks), mean_probability=float(mean))
+            Part(rows=rows, clicks=clicks, mean_probability=mean)
             for rows, clicks, mean in zip(*reliability(labels, scores), strict=True)
         ],
         lift=[

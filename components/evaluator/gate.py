@@ -9,7 +9,7 @@ from components.evaluator.measure import Metrics
 from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.slices import label
 from components.evaluator.verdict import Judgement, Verdict
-from components.metrics import ClickMetrics, Estimate
+from components.metrics import ClickMetrics, Estimate, calibration_interval
 
 
 def judge(metrics: Metrics, settings: EvaluatorSettings) -> Verdict:
@@ -21,6 +21,7 @@ def judge(metrics: Metrics, settings: EvaluatorSettings) -> Verdict:
         *_auc_drop(metrics, settings),
         *_slice_auc(metrics, settings),
         *_calibration(metrics, settings),
+        *_normalized_entropy(metrics, settings),
         *_ece(metrics, settings),
     ]
     return Verdict(judgements=tuple(judgements))
@@ -116,6 +117,7 @@ def _slice_auc(metrics: Metrics, settings: EvaluatorSettings) -> Iterator[Judgem
 def _calibration(metrics: Metrics, settings: EvaluatorSettings) -> Iterator[Judgement]:
     if settings.min_calibration is None and settings.max_calibration is None:
         return
+    low, high = calibration_interval(metrics.overall, settings.confidence)
     yield _judgement(
         metrics.overall,
         rule="calibration",
@@ -123,6 +125,23 @@ def _calibration(metrics: Metrics, settings: EvaluatorSettings) -> Iterator[Judg
         at_least=settings.min_calibration,
         at_most=settings.max_calibration,
         measured=metrics.overall.calibration,
+        passed=_within(high, at_least=settings.min_calibration)
+        and _within(low, at_most=settings.max_calibration),
+        note=""
+        if low is None or low == high
+        else f"{settings.confidence:.0%} bounds {low:.4f} and {high:.4f}",
+    )
+
+
+def _normalized_entropy(metrics: Metrics, settings: EvaluatorSettings) -> Iterator[Judgement]:
+    if settings.max_normalized_entropy is None:
+        return
+    yield _judgement(
+        metrics.overall,
+        rule="max_normalized_entropy",
+        what="Normalized entropy",
+        at_most=settings.max_normalized_entropy,
+        measured=metrics.overall.normalized_entropy,
     )
 
 
@@ -140,14 +159,19 @@ def _ece(metrics: Metrics, settings: EvaluatorSettings) -> Iterator[Judgement]:
 
 def _judgement(rests_on: ClickMetrics, **fields: Any) -> Judgement:
     """Makes a judgement that, if not told otherwise, passes if `measured` is within its bounds."""
-    measured, least, most = (fields.get(name) for name in ("measured", "at_least", "at_most"))
-    within = (
-        measured is not None
-        and (least is None or measured >= least)
-        and (most is None or measured <= most)
-    )
-    fields.setdefault("passed", within)
+    bounds = {side: fields.get(side) for side in ("at_least", "at_most")}
+    fields.setdefault("passed", _within(fields["measured"], **bounds))
     return Judgement(rows=rests_on.rows, clicks=rests_on.clicks, **fields)
+
+
+def _within(
+    measured: float | None, at_least: float | None = None, at_most: float | None = None
+) -> bool:
+    return (
+        measured is not None
+        and (at_least is None or measured >= at_least)
+        and (at_most is None or measured <= at_most)
+    )
 
 
 def _how(estimate: Estimate, side: str, confidence: float) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from components.evaluator.curves import Curves, curves
@@ -23,6 +22,7 @@ from components.metrics import (
     Integers,
     auc_difference,
     click_metrics,
+    is_probability,
 )
 
 METRICS_FILE = "metrics.json"
@@ -133,11 +133,6 @@ def measure(
         baseline=_compare(rows, usable[BASELINE_PROBABILITY], baseline),
         curves=curves(rows.labels, rows.scores) if len(usable) else None,
     )
-
-
-def is_probability(scores: Floats) -> NDArray[np.bool_]:
-    """Says which scores [N] are numbers from 0 to 1."""
-    return (scores >= 0) & (scores <= 1)
 
 
 @dataclass(frozen=True)

@@ -38,10 +38,19 @@ class EvaluatorSettings(Settings):
         100, description="Clicks, and non-clicks, from which a slice's AUC is judged."
     )
     min_calibration: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="Least clicks predicted by clicks observed; none for no bound."
+        0.7,
+        description="Least clicks predicted by clicks observed, beyond what chance explains; none "
+        "for no bound.",
     )
     max_calibration: Annotated[float, Field(ge=0)] | None = Field(
-        None, description="Most clicks predicted by clicks observed; none for no bound."
+        1.4,
+        description="Most clicks predicted by clicks observed, beyond what chance explains; none "
+        "for no bound.",
+    )
+    max_normalized_entropy: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="Most log loss by that of predicting the click rate for every row; none for "
+        "no bound.",
     )
     max_ece: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="Most expected calibration error; none for no bound."

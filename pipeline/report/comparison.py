@@ -25,6 +25,7 @@ _METRICS = {
     "AUC within a user": "user_auc",
     "PR AUC": "pr_auc",
     "log loss": "log_loss",
+    "normalized entropy": "normalized_entropy",
     "clicks predicted by observed": "calibration",
     "expected calibration error": "ece",
     "precision at the operating point": "precision",

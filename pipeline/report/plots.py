@@ -16,9 +16,10 @@ import plotly.graph_objects as go
 import pyarrow as pa
 
 from components.evaluator.curves import Curves, Histogram, Part, Points, curves
-from components.evaluator.measure import Metrics, is_probability
+from components.evaluator.measure import Metrics
 from components.evaluator.tables import BASELINE_PROBABILITY
 from components.features import PROBABILITY, Columns
+from components.metrics import is_probability
 
 _NEW = "var(--accent)"
 _OTHER = "var(--other)"

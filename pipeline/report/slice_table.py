@@ -49,5 +49,5 @@ def slice_table(metrics: Metrics, enough: int) -> SliceTable:
     return SliceTable(rows, min(bounds, default=0.0), max(bounds, default=1.0))
 
 
-def _fewer(metrics: ClickMetrics) -> int:
+def _fewer(metrics: ClickMetrics) -> float:
     return min(metrics.clicks, metrics.rows - metrics.clicks)

@@ -13,6 +13,7 @@ from sklearn import metrics as sk
 from sklearn.calibration import calibration_curve
 
 from components.metrics import (
+    Weights,
     auc,
     auc_difference,
     average_precision,
@@ -21,6 +22,7 @@ from components.metrics import (
     cumulative_counts,
     grouped_auc,
     log_loss,
+    normalized_entropy,
     reliability,
 )
 
@@ -213,3 +215,61 @@ def test_certainty_of_up_to_one_half_takes_nothing_off():
     labels = np.array([1, 0, 1, 0, 0])
     area = auc(labels, np.array([0.9, 0.2, 0.4, 0.5, 0.1]), 0)
     assert area.low == pytest.approx(area.value) == pytest.approx(area.high)
+
+
+@given(scored_rows(), st.integers(0, 2**32 - 1))
+@settings(max_examples=100, deadline=None)
+def test_folded_rows_are_worth_what_they_stand_for(rows, seed):
+    """Every metric of rows with counts is that of the rows written out."""
+    labels, scores = rows
+    counts = np.random.default_rng(seed).integers(1, 6, len(labels))
+    weights = Weights(counts.astype(float), counts.astype(float))
+    groups = np.arange(len(labels)) % 3
+    others = scores[::-1]
+
+    def measured(labels, scores, others, groups, weights):
+        return [
+            *dict(auc(labels, scores, 0.9, weights)).values(),
+            *dict(auc_difference(labels, scores, others, 0.9, weights)).values(),
+            grouped_auc(labels, scores, groups, weights),
+            average_precision(labels, scores, weights),
+            log_loss(labels, scores, weights),
+            normalized_entropy(labels, scores, weights),
+            calibration_error(labels, scores, weights),
+        ]
+
+    written_out = [np.repeat(column, counts) for column in (labels, scores, others, groups)]
+    for folded, plain in zip(
+        measured(labels, scores, others, groups, weights),
+        measured(*written_out, None),
+        strict=True,
+    ):
+        assert folded == (plain if plain is None else pytest.approx(plain, abs=1e-9))
+
+
+def test_weights_move_the_estimate_and_say_less_than_as_many_rows():
+    rng = np.random.default_rng(5)
+    labels = np.repeat([1, 0], [200, 400])
+    scores = rng.normal(labels, 1)
+    thinned = Weights(np.where(labels == 1, 1.0, 10.0), np.where(labels == 1, 1.0, 100.0))
+    weighted, plain = (auc(labels, scores, 0.9, weights) for weights in (thinned, None))
+    assert weighted.value == pytest.approx(
+        sk.roc_auc_score(labels, scores, sample_weight=thinned.sums), abs=NEAR
+    )
+    assert weighted.high - weighted.low == pytest.approx(plain.high - plain.low, rel=1e-6)
+
+
+@given(scored_rows())
+@settings(max_examples=50, deadline=None)
+def test_normalized_entropy_is_log_loss_by_that_of_the_click_rate(rows):
+    labels, scores = rows
+    of_the_rate = sk.log_loss(labels, np.full(len(labels), labels.mean()))
+    expected = sk.log_loss(labels, scores) / of_the_rate
+    assert normalized_entropy(labels, scores) == pytest.approx(expected, rel=NEAR)
+
+
+def test_normalized_entropy_needs_both_classes():
+    half = np.full(3, 0.5)
+    assert normalized_entropy(np.zeros(3, np.int64), half) is None
+    assert normalized_entropy(np.ones(3, np.int64), half) is None
+    assert normalized_entropy(np.zeros(0, np.int64), np.zeros(0)) is None

@@ -27,6 +27,7 @@ RULES = {
     "AUC of clicks": ("min_auc=0.51", "min_auc=0.99"),
     "AUC of each slice": ("min_slice_auc=0.01", "min_slice_auc=0.99"),
     "Clicks predicted by clicks observed": ("max_calibration=9", "min_calibration=9"),
+    "Normalized entropy": ("max_normalized_entropy=2", "max_normalized_entropy=0.1"),
     "Expected calibration error": ("max_ece=0.9", "max_ece=0.00001"),
 }
 SETTINGS = """\

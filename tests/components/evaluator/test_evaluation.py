@@ -54,6 +54,7 @@ def test_a_decent_model_passes_by_default(judge):
         "min_clicks",
         "min_auc",
         "max_auc_drop",
+        "calibration",
     ]
 
 
@@ -69,6 +70,11 @@ def noise(count):
         ("min_slice_auc", {"min_slice_auc": 0.6}, {"min_slice_auc": 0.75}),
         ("calibration", {"min_calibration": 0.9}, {"min_calibration": 1.2}),
         ("calibration", {"max_calibration": 1.1}, {"max_calibration": 0.8}),
+        (
+            "max_normalized_entropy",
+            {"max_normalized_entropy": 0.95},
+            {"max_normalized_entropy": 0.5},
+        ),
         ("max_ece", {"max_ece": 0.05}, {"max_ece": 0.001}),
     ],
 )
@@ -90,6 +96,37 @@ def test_the_auc_is_judged_by_its_lower_bound(judge, rows, good):
     by_estimate = judge(min_auc=area - 1e-4, confidence=0)
     assert by_estimate.verdict.blessed
     assert outcome(by_estimate, "min_auc").measured == pytest.approx(area, abs=1e-9)
+
+
+def test_a_model_that_predicts_far_too_many_clicks_does_not_pass_by_default(judge, good):
+    """As one that trained on thinned non-clicks and was not corrected: the order is right."""
+    line = outcome(judge(good / (good + (1 - good) / 6)), "calibration")
+    assert line.measured > 2
+    assert line.passed is False
+
+
+def test_chance_does_not_fail_the_calibration_of_few_clicks(campaign):
+    rows = campaign.rows(150, seed=4)
+    scores = campaign.probabilities(rows) * 1.6
+    few, surely = (
+        outcome(
+            evaluate(
+                campaign.table(rows),
+                scores,
+                NO_BASELINE,
+                {},
+                Columns(),
+                EvaluatorSettings(confidence=confidence),
+            ),
+            "calibration",
+        )
+        for confidence in (0.95, 0)
+    )
+    assert few.measured > 1.4
+    assert few.clicks < 40
+    assert (few.passed, surely.passed) == (True, False)
+    assert few.note.startswith("95% bounds 1.")
+    assert surely.note == ""
 
 
 def test_a_model_of_noise_does_not_pass(judge, rows):
@@ -320,7 +357,7 @@ def test_metrics_survive_their_file(judge):
 
 def test_lines_say_it_in_plain_words(judge):
     evaluation = judge(min_auc=0.85, min_slice_auc=0.6)
-    clicks, auc, drop, slices = evaluation.verdict.lines()
+    clicks, auc, drop, slices, _ = evaluation.verdict.lines()
     assert clicks.split("  ")[0] == "PASS"
     assert auc.startswith("FAIL  AUC of clicks ")
     assert " at least 0.8500 " in auc
