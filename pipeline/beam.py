@@ -21,9 +21,13 @@ def beam_arguments(config: PipelineConfig) -> list[str]:
 
 
 def _local(workers: int) -> list[str]:
+    # Unless an image is named, TFX packs its own source for the workers, for each node anew. Those
+    # of this machine have it installed.
+    installed = "--sdk_container_image=none"
     if workers == 1:
-        return ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
+        return ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner", installed]
     return [
+        installed,
         "--runner=DirectRunner",
         "--direct_running_mode=multi_processing",
         f"--direct_num_workers={workers}",
