@@ -9,8 +9,7 @@ from pathlib import Path
 import components
 from components.errors import InputError
 from components.example_gen.csv_reader import InputSummary, check_input, require_splits
-from components.example_gen.layout import WHOLE, Layout, find_layout
-from components.features import EVAL, TRAIN
+from components.example_gen.layout import Layout, find_layout, folder_layout
 from components.pusher.cache_key import push_cache_key
 from pipeline.config import PipelineConfig
 
@@ -79,11 +78,8 @@ def prepare_for_image(config: PipelineConfig) -> Prepared:
     from components.transform import text_encoder
 
     encoder = compile_encoder(config)
-    splits = {TRAIN: f"{TRAIN}/*.csv", EVAL: f"{EVAL}/*.csv"}
     return Prepared(
-        layout=Layout(
-            str(config.deploy.input), splits if config.deploy.is_split else {WHOLE: "*.csv"}
-        ),
+        layout=folder_layout(str(config.deploy.input), config.deploy.is_split),
         schema_file=str(IMAGE_FOLDER / config.data.schema_file),
         encoder_folder=str(config.deploy.encoders / encoder.name),
         encoder_fingerprint=text_encoder.fingerprint(encoder),

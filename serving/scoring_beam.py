@@ -18,9 +18,10 @@ from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.errors import InputError
-from components.example_gen.csv_blocks import read_header
 from components.example_gen.csv_reader import read_batches
 from components.example_gen.csv_types import Types
+from components.example_gen.input_files import read_header
+from components.example_gen.layout import is_data
 from components.example_gen.settings import ReadingSettings
 from components.features import USER_TOWER, Columns
 from serving.raw_rows import types_for
@@ -56,9 +57,9 @@ def score_on_beam(
     """
     _check_empty(out)
     towers = Towers(serving_root)
-    files = _files(f"{users}/*.csv" if Path(users).is_dir() else users)
-    header = read_header(files[0])
-    types = types_for(files[0], header, towers.user_tower.inputs)
+    files = _files(users)
+    header = read_header(files[0], ReadingSettings(columns=towers.columns))
+    types = types_for(files[0], header.names, towers.user_tower.inputs)
     catalogue = Ads.of(ads, towers)
     scorer = make_scorer(catalogue, best)
     scorer.check(types)
@@ -87,7 +88,7 @@ class _Read:
         self._rows = rows
 
     def __call__(self, number: int, file: str) -> Iterator[_Part]:
-        if read_header(file) != list(self._types):
+        if set(read_header(file, self._settings).names) != set(self._types):
             raise InputError(f"{file}: expected the columns {', '.join(self._types)}")
         batches = map(pa.table, read_batches([file], self._settings, self._types, []))
         for block, users in enumerate(in_blocks(batches, self._rows)):
@@ -130,10 +131,13 @@ def _check_empty(out: str) -> None:
         FileSystems.mkdirs(out)
 
 
-def _files(pattern: str) -> list[str]:
-    files = sorted(match.path for match in FileSystems.match([pattern])[0].metadata_list)
+def _files(users: str) -> list[str]:
+    is_folder = Path(users).is_dir()
+    found = FileSystems.match([f"{users}/*" if is_folder else users])[0].metadata_list
+    paths = sorted(match.path for match in found)
+    files = [path for path in paths if not is_folder or is_data(Path(path).name)]
     if not files:
-        raise InputError(f"{pattern}: no such file; give a CSV file, a folder or a pattern")
+        raise InputError(f"{users}: no such file; give a CSV file, a folder or a pattern")
     return files
 
 

@@ -1,4 +1,4 @@
-"""The one reader of CSV input: checks it, finds one type a column, and reads rows of those types.
+"""The one reader of input: checks it, finds one type a column, and reads rows of those types.
 
 `check_input` goes over all files once and finds everything that is wrong; `read_batches` goes over
 them again. Neither holds more than a block of rows, and what it must know of each distinct ad.
@@ -17,18 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.errors import InputError
-from components.example_gen.csv_blocks import Block, read_blocks, read_header
-from components.example_gen.csv_records import MalformedCsvError
-from components.example_gen.csv_types import (
-    INTEGER,
-    MISSING,
-    TEXT,
-    Types,
-    convert,
-    narrowest_type,
-    widest_type,
-)
-from components.example_gen.layout import WHOLE, find_layout, name_under
+from components.example_gen.blocks import Block, Header, UnreadableError, column_of
+from components.example_gen.column_profile import ColumnProfile
+from components.example_gen.csv_blocks import SEPARATORS
+from components.example_gen.csv_types import Types, convert
+from components.example_gen.input_files import read_blocks, read_header
+from components.example_gen.layout import WHOLE, find_layout, name_few, name_under
 from components.example_gen.settings import ReadingSettings
 from components.example_gen.split import Counts, SplitCounter, describe
 
@@ -37,6 +31,7 @@ __all__ = [
     "check_files",
     "check_input",
     "read_batches",
+    "require_splits",
 ]
 
 _AS_IT_COMES = "as the input comes, in train/ and eval/"
@@ -58,7 +53,7 @@ class InputSummary:
         boundary: Time from which on rows are for evaluation, where time decides, in microseconds
             since 1970.
         split: How rows are split, and how many are for evaluation, in words.
-        types: Type of every column, one of `csv_types.TYPES`.
+        columns: What is known of each column.
         bad_rows: Number of rows that are set aside.
         warnings: What may be right and should be known.
     """
@@ -70,15 +65,20 @@ class InputSummary:
     splits: dict[str, Counts]
     boundary: int | None
     split: str
-    types: dict[str, pa.DataType]
+    columns: dict[str, ColumnProfile]
     bad_rows: int
     warnings: list[str]
+
+    @property
+    def types(self) -> dict[str, pa.DataType]:
+        """Type of every column, one of `csv_types.TYPES`."""
+        return {name: column.type for name, column in self.columns.items()}
 
 
 def check_input(
     path: Path, settings: ReadingSettings, required: Sequence[str] | None = None
 ) -> InputSummary:
-    """Checks the CSV input at `path`.
+    """Checks the input at `path`.
 
     The text and the ids are text, the label is an integer where it is required, and the type of any
     other column is the narrowest that holds its values in all files.
@@ -87,13 +87,15 @@ def check_input(
         path: A file, a folder of files, or a folder with `train/` and `eval/`.
         settings: How rows are read and split.
         required: The columns that must be there and good. None stands for input to train on: the
-            named columns, at least one attribute, and both values of the label in each split.
+            named columns, at least one attribute, and both values of the label.
 
     Raises:
         InputError: The input cannot be used; everything that is wrong is in the message.
     """
     layout = find_layout(path)
-    return check_files(layout.files(), layout.base, settings.for_layout(layout), required)
+    return check_files(
+        layout.files(), layout.base, settings.for_layout(layout), required, layout.ignored()
+    )
 
 
 def check_files(
@@ -101,12 +103,21 @@ def check_files(
     base: str,
     settings: ReadingSettings,
     required: Sequence[str] | None = None,
+    ignored: Sequence[str] = (),
 ) -> InputSummary:
-    """Does what `check_input` does, for files that are already found under `base`, by split."""
+    """Does what `check_input` does, for files that are already found, by split.
+
+    Args:
+        files: Paths or URIs of the files of each split.
+        base: The folder that they are under.
+        settings: How rows are read and split.
+        required: As `check_input` has it.
+        ignored: What else is in the folder, for a warning.
+    """
     check = _Check(base, settings, required)
     for split, paths in files.items():
         check.read_split(split, paths)
-    return check.summary()
+    return check.summary(ignored)
 
 
 def require_splits(summary: InputSummary) -> None:
@@ -136,25 +147,28 @@ def read_batches(
         InputError: A value is not of the type asked for, or a file has changed and has a bad row.
     """
     for file in files:
-        for block in read_blocks(file, settings, required):
-            if block.bad:
-                raise InputError(f"{file}, line {block.bad[0].line}: {block.bad[0].flaws[0]}")
-            if len(block.good):
-                yield pa.record_batch(
-                    {
-                        name: _convert(block.good[name], data_type, settings.missing, file, name)
-                        for name, data_type in types.items()
-                    }
-                )
+        try:
+            for block in read_blocks(file, settings, required):
+                if block.bad:
+                    raise InputError(f"{file}, line {block.bad[0].line}: {block.bad[0].flaws[0]}")
+                if len(block.good):
+                    yield pa.record_batch(
+                        {
+                            name: _convert(block.good, name, data_type, settings.missing, file)
+                            for name, data_type in types.items()
+                        }
+                    )
+        except UnreadableError as error:
+            raise InputError(f"{file}: {error}") from None
 
 
 def _convert(
-    values: pa.ChunkedArray, data_type: pa.DataType, marks: Sequence[str], file: str, column: str
+    rows: pa.Table, name: str, data_type: pa.DataType, marks: Sequence[str], file: str
 ) -> pa.Array:
     try:
-        return convert(values.combine_chunks(), data_type, marks)
+        return convert(column_of(rows, name), data_type, marks)
     except pa.ArrowInvalid as error:
-        raise InputError(f"{file}, column {column}: expected {data_type} values; {error}") from None
+        raise InputError(f"{file}, column {name}: expected {data_type} values; {error}") from None
 
 
 class _Check:
@@ -165,12 +179,12 @@ class _Check:
     ) -> None:
         self._base = base
         self._settings = settings
-        self._columns = settings.columns
+        self._names = settings.columns
         self._set_aside = settings.bad_rows == "quarantine"
         self._is_training = required is None
         self._required = settings.required() if required is None else required
-        self._first: tuple[str, list[str]] | None = None  # file and its header
-        self._types: dict[str, pa.DataType] = {}
+        self._headers: dict[str, Header] = {}  # by file
+        self._columns: dict[str, ColumnProfile] = {}
         self._splits: dict[str, Counts] = {}
         self._counter = SplitCounter(settings)
         self._bad_rows = 0
@@ -184,49 +198,75 @@ class _Check:
         if all(were_read):  # else what is missing from the rest may be in there
             self._problems += self._problems_of_split(split, self._splits[split])
 
-    def summary(self) -> InputSummary:
-        """Returns the summary.
+    def summary(self, ignored: Sequence[str]) -> InputSummary:
+        """Returns the summary; `ignored` is what is beside the files.
 
         Raises:
             InputError: There was a problem.
         """
+        absent = list(self._absent_columns())
+        if self._settings.absent_columns == "refuse":
+            self._problems += [
+                f"{each}; data.absent_columns: missing lets it be missing there" for each in absent
+            ]
         if self._problems:
-            shown = _listed(self._problems[:_SHOWN_PROBLEMS], len(self._problems))
-            lines = ["the input cannot be used:", *shown]
-            if self._bad_rows and self._is_training and not self._set_aside:
-                lines.append(
-                    "correct the rows, or set data.bad_rows to quarantine to leave them out"
-                )
-            raise InputError("\n  ".join(lines))
-        has_ids = self._columns.ad_id in self._required
-        found = sum(self._splits.values(), Counts())
+            raise self._error()
         is_whole = WHOLE in self._splits
         boundary = self._counter.boundary() if is_whole else None
         splits = self._counter.counts(boundary) if is_whole else self._splits
+        found = sum(self._splits.values(), Counts())
+        for column in self._columns.values():
+            column.add_missing(found.rows - column.rows)
         return InputSummary(
             rows=found.rows,
             clicks=found.clicks,
-            ads=len(self._texts_of) if has_ids else 0,
+            ads=len(self._texts_of) if self._names.ad_id in self._required else 0,
             texts=len(set().union(*self._texts_of.values())),
             splits=splits,
             boundary=boundary,
             split=describe(self._settings, splits, boundary) if is_whole else _AS_IT_COMES,
-            types=self._types,
+            columns=self._columns,
             bad_rows=self._bad_rows,
-            warnings=list(self._warnings()),
+            warnings=[*self._warnings(), *absent, *_not_read(ignored)],
         )
 
+    def _error(self) -> InputError:
+        shown = _listed(self._problems[:_SHOWN_PROBLEMS], len(self._problems))
+        lines = ["the input cannot be used:", *shown]
+        if self._bad_rows and self._is_training and not self._set_aside:
+            lines.append("correct the rows, or set data.bad_rows to quarantine to leave them out")
+        return InputError("\n  ".join(lines))
+
     def _warnings(self) -> Iterator[str]:
-        for name, data_type in self._types.items():
-            if data_type == MISSING:
-                yield f"column {name} has no value in any row"
+        for file, header in self._headers.items():
+            if header.spaced:
+                names = name_few(map(repr, header.spaced))
+                yield f"{file}: spaces around the names of columns are dropped: {names}"
+            if header.separator not in ("", ",", self._settings.separator):
+                yield f"{file}: {header.separator!r} separates its fields, by its header"
+        for name, column in self._columns.items():
+            yield from column.warnings(name)
         ads = [ad for ad, texts in self._texts_of.items() if ad and len(texts) > 1]
         if ads:
             named = _listed([ad.decode() for ad in ads[:_SHOWN_OF_A_KIND]], len(ads))
             yield (
-                f"{self._columns.ad_id} with more than one {self._columns.text} "
+                f"{self._names.ad_id} with more than one {self._names.text} "
                 f"(each row's own counts): {', '.join(named)}"
             )
+
+    def _absent_columns(self) -> Iterator[str]:
+        """Yields the columns that some files have and others lack, but those that all must have."""
+        files_with: dict[str, list[str]] = defaultdict(list)
+        for file, header in self._headers.items():
+            for name in header.names:
+                files_with[name].append(file)
+        for name, files in files_with.items():
+            if len(files) < len(self._headers) and name not in self._required:
+                lacking = [file for file in self._headers if file not in files]
+                yield (
+                    f"column {name} is in {name_few(files[:1])} and not in {name_few(lacking)} "
+                    f"({len(lacking):,} of {len(self._headers):,} files lack it)"
+                )
 
     def _problems_of_split(self, split: str, found: Counts) -> Iterator[str]:
         where = "" if split == WHOLE else f"{split}: "
@@ -234,43 +274,44 @@ class _Check:
             yield f"{where}no good row; expected at least one below the header"
         elif self._is_training and found.clicks in (0, found.rows):
             yield (
-                f"{where}column {self._columns.label} is {int(found.clicks > 0)} in all "
+                f"{where}column {self._names.label} is {int(found.clicks > 0)} in all "
                 f"{found.rows:,} good rows; clicks can be learned where there are both 0 and 1"
             )
 
     def _read_file(self, file: str, split: str) -> bool:
         """Returns whether the file could be read to its end."""
         try:
-            header = read_header(file)
-            problems = self._problems_of_header(file, header)
+            header = read_header(file, self._settings)
+            problems = self._problems_of_header(header)
             self._problems += [f"{file}, line 1: {problem}" for problem in problems]
             if not problems:
+                self._headers[file] = header
                 self._read_rows(file, split)
-        except MalformedCsvError as error:
-            self._problems.append(f"{file}, {error}; nothing after it was checked")
+        except UnreadableError as error:
+            if error.line is None:
+                self._problems.append(f"{file}: {error}")
+            else:
+                self._problems.append(f"{file}, {error}; nothing after it was checked")
             return False
         return not problems
 
-    def _problems_of_header(self, file: str, header: list[str]) -> list[str]:
-        if not header:
+    def _problems_of_header(self, header: Header) -> list[str]:
+        names = header.names
+        if not names:
             return ["no header; expected the names of the columns"]
-        problems = [f"no column {name}" for name in self._required if name not in header]
-        if self._is_training and not self._columns.attributes(header):
-            problems.append(
-                f"no attribute; expected a column that begins with {self._columns.attribute_prefix}"
-            )
-        for name, count in Counter(header).items():
+        problems = [f"no column {name}" for name in self._required if name not in names]
+        if self._is_training and not self._names.attributes(names):
+            prefix = self._names.attribute_prefix
+            problems.append(f"no attribute; expected a column that begins with {prefix}")
+        for name, count in Counter(names).items():
             if not name:
-                problems.append(f"column {header.index(name) + 1} has no name")
+                problems.append(f"column {names.index(name) + 1} has no name")
             elif count > 1:
                 problems.append(f"column {name} is there {count} times")
-        if problems:
-            return problems
-        self._first = self._first or (file, header)
-        first_file, first_header = self._first
-        if header != first_header:
-            return [f"expected the columns of {first_file}, in the same order"]
-        return []
+        for other in SEPARATORS if problems and header.separator else ():
+            if {*self._required} <= {*header.separator.join(names).split(other)}:
+                problems.append(f"{other!r} may separate its fields, not {header.separator!r}")
+        return problems
 
     def _read_rows(self, file: str, split: str) -> None:
         shown: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -292,32 +333,33 @@ class _Check:
     def _count(self, block: Block, file: str, split: str) -> None:
         rows = block.good
         clicked = np.zeros(len(rows), bool)
-        if self._columns.label in self._required:
-            clicked = pc.equal(rows[self._columns.label], b"1").to_numpy()
+        if self._names.label in self._required:
+            clicked = pc.equal(rows[self._names.label], b"1").to_numpy()
         self._splits[split] += Counts(len(rows), int(clicked.sum()))
         if self._is_training and split == WHOLE:
             self._counter.add(name_under(self._base, file), block, clicked)
         for name in rows.column_names:
-            known = self._types.get(name, MISSING)
-            if known != TEXT:
-                self._types[name] = widest_type(known, self._type(name, rows[name]))
+            if name not in self._columns:
+                self._columns[name] = self._profile(name)
+            self._columns[name].add(column_of(rows, name))
         self._count_ads(rows)
 
-    def _type(self, name: str, values: pa.ChunkedArray) -> pa.DataType:
-        if name in self._settings.as_text():
-            return TEXT
-        if name == self._columns.label and name in self._required:
-            return INTEGER
-        return narrowest_type(values, self._settings.missing)
+    def _profile(self, name: str) -> ColumnProfile:
+        is_text = name in self._settings.as_text()
+        return ColumnProfile(is_text=is_text, marks=self._settings.missing)
 
     def _count_ads(self, rows: pa.Table) -> None:
-        ad_id, text = self._columns.ad_id, self._columns.text
+        ad_id, text = self._names.ad_id, self._names.text
         names = [name for name in (ad_id, text) if name in self._required]
         if not names:
             return
         distinct = rows.group_by(names).aggregate([]).to_pydict()
         for ad, its_text in zip_longest(distinct.get(ad_id, []), distinct.get(text, [])):
             self._texts_of[ad].update([hash(its_text)] if text in names else [])
+
+
+def _not_read(ignored: Sequence[str]) -> list[str]:
+    return [f"not read, by their names: {name_few(ignored)}"] if ignored else []
 
 
 def _listed(items: Sequence[str], count: int) -> list[str]:

@@ -1,8 +1,8 @@
 """From a stream of bytes to blocks of whole CSV records, with the line each record stands on.
 
-RFC 4180: a newline or comma inside quotes belongs to the field, a quote inside quotes is doubled,
-and a quote stands nowhere else. Checking the last rule is what makes an unclosed quote visible:
-without it, the rest of its line and the next line quietly become one field.
+RFC 4180: a newline or separator inside quotes belongs to the field, a quote inside quotes is
+doubled, and a quote stands nowhere else. Checking the last rule is what makes an unclosed quote
+visible: without it, the rest of its line and the next line quietly become one field.
 """
 
 from __future__ import annotations
@@ -10,27 +10,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
+
+from components.example_gen.blocks import Array, UnreadableError
 
 BLOCK_BYTES = 4 << 20
 MAX_RECORD_BYTES = 16 << 20
 
 NEWLINE, RETURN, QUOTE = b"\n"[0], b"\r"[0], b'"'[0]
-BESIDE_QUOTES = np.isin(np.arange(256), list(b',\r\n"'))
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-
-Array = np.ndarray[Any, Any]
-
-
-class MalformedCsvError(ValueError):
-    """The bytes from some line on cannot be cut into records."""
-
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__(f"line {line}: {reason}")
-        self.line = line
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -83,11 +73,18 @@ class Records:
         return np.stack([starts, ends], axis=1)[(length > 0) & ~returns_only]
 
 
-def read_records(stream: BinaryIO, block_bytes: int = BLOCK_BYTES) -> Iterator[Records]:
+def read_records(
+    stream: Any, block_bytes: int = BLOCK_BYTES, separator: str = ","
+) -> Iterator[Records]:
     """Yields the stream's records in blocks of about `block_bytes`.
 
+    Args:
+        stream: Of bytes; only its method `read` is called.
+        block_bytes: About how many bytes to hold at once.
+        separator: Between the fields of a record.
+
     Raises:
-        MalformedCsvError: A quote is not closed or stands where none may, a line ends in a carriage
+        UnreadableError: A quote is not closed or stands where none may, a line ends in a carriage
             return alone, or a record is longer than `MAX_RECORD_BYTES`.
     """
     line = 1
@@ -96,7 +93,7 @@ def read_records(stream: BinaryIO, block_bytes: int = BLOCK_BYTES) -> Iterator[R
     while data:
         more = stream.read(block_bytes)
         quotes = np.flatnonzero(np.frombuffer(data, np.uint8) == QUOTE)
-        _check_quotes(data, quotes, line)
+        _check_quotes(data, quotes, line, separator)
         end = _end_of_last_record(data, quotes) if more else len(data)
         if not more and len(quotes) % 2:
             raise _unclosed(data, quotes, line)
@@ -107,7 +104,7 @@ def read_records(stream: BinaryIO, block_bytes: int = BLOCK_BYTES) -> Iterator[R
         elif len(data) > MAX_RECORD_BYTES:
             if len(quotes) % 2:
                 raise _unclosed(data, quotes, line)
-            raise MalformedCsvError(line, f"a row is longer than {MAX_RECORD_BYTES:,} bytes")
+            raise UnreadableError(f"a row is longer than {MAX_RECORD_BYTES:,} bytes", line)
         data = data[end:] + more
 
 
@@ -119,31 +116,32 @@ def _end_of_last_record(data: bytes, quotes: Array) -> int:
     return end + 1
 
 
-def _check_quotes(data: bytes, quotes: Array, first_line: int) -> None:
+def _check_quotes(data: bytes, quotes: Array, first_line: int, separator: str) -> None:
     """Refuses a quote that neither encloses a field nor is doubled inside one."""
     padded = np.frombuffer(b"\n" + data + b"\n", np.uint8)
+    is_beside = np.isin(np.arange(256), list(separator.encode() + b'\r\n"'))
     opening, closing = quotes[0::2], quotes[1::2]
-    stray = np.flatnonzero(~BESIDE_QUOTES[padded[opening]])
-    early = np.flatnonzero(~BESIDE_QUOTES[padded[closing + 2]])
+    stray = np.flatnonzero(~is_beside[padded[opening]])
+    early = np.flatnonzero(~is_beside[padded[closing + 2]])
     if len(stray) and not (len(early) and early[0] < stray[0]):
-        raise MalformedCsvError(
-            first_line + data.count(b"\n", 0, opening[stray[0]]),
+        raise UnreadableError(
             "a quote in a field that does not begin with one; enclose the field in quotes and "
             "write the quote inside it twice",
+            first_line + data.count(b"\n", 0, opening[stray[0]]),
         )
     if len(early):
         raise _unclosed(data, quotes[: 2 * early[0] + 1], first_line)
 
 
-def _unclosed(data: bytes, quotes: Array, first_line: int) -> MalformedCsvError:
+def _unclosed(data: bytes, quotes: Array, first_line: int) -> UnreadableError:
     """The error for the field in which the last of `quotes` stands."""
     opening = len(quotes) - 1
     while opening and quotes[opening] == quotes[opening - 1] + 1:
         opening -= 2
-    return MalformedCsvError(
+    return UnreadableError(
+        "a quoted field is not closed by a quote before a separator or the end of the line; "
+        "write a quote inside a field twice",
         first_line + data.count(b"\n", 0, quotes[opening]),
-        "a quoted field is not closed by a quote before a comma or the end of the line; write a "
-        "quote inside a field twice",
     )
 
 
@@ -156,7 +154,7 @@ def _check_returns(data: bytes, quotes: Array, first_line: int) -> None:
     alone = returns[padded[returns + 1] != NEWLINE]
     alone = alone[np.searchsorted(quotes, alone) % 2 == 0]
     if len(alone):
-        raise MalformedCsvError(
-            first_line + data.count(b"\n", 0, alone[0]),
+        raise UnreadableError(
             "a carriage return without a line feed; end lines in LF or CRLF",
+            first_line + data.count(b"\n", 0, alone[0]),
         )

@@ -34,11 +34,11 @@ def narrowest_type(values: pa.Array | pa.ChunkedArray, marks: Sequence[str] = MA
     """Returns the narrowest of `TYPES` that holds values.
 
     Args:
-        values: `binary` in UTF-8, null allowed.
+        values: `binary` in UTF-8, or text; null allowed.
         marks: What stands for a missing value in columns of numbers.
     """
     distinct = pc.ascii_trim_whitespace(pc.unique(values).drop_null().cast(TEXT))
-    distinct = distinct.filter(pc.invert(_is_mark(distinct, marks)))
+    distinct = distinct.filter(pc.invert(is_mark(distinct, marks)))
     if not len(distinct):
         return MISSING
     integers = distinct.filter(pc.match_substring_regex(distinct, _INTEGER))
@@ -65,7 +65,7 @@ def convert(values: pa.Array, data_type: pa.DataType, marks: Sequence[str] = MAR
     """Converts values to one of `TYPES`; null stays null, and a number that is missing becomes it.
 
     Args:
-        values: `binary` in UTF-8, null allowed.
+        values: `binary` in UTF-8, or text; null allowed.
         data_type: One of `TYPES`.
         marks: What stands for a missing value in columns of numbers.
 
@@ -78,11 +78,12 @@ def convert(values: pa.Array, data_type: pa.DataType, marks: Sequence[str] = MAR
     if data_type == TEXT:
         return text
     text = pc.ascii_trim_whitespace(text)
-    text = pc.if_else(_is_mark(text, marks), None, text)
+    text = pc.if_else(is_mark(text, marks), None, text)
     return _as_integers(text) if data_type == INTEGER else _as_numbers(text)
 
 
-def _is_mark(text: pa.Array, marks: Sequence[str]) -> pa.Array:
+def is_mark(text: pa.Array, marks: Sequence[str]) -> pa.Array:
+    """Returns which texts stand for a missing number."""
     lower = pa.array([mark.lower() for mark in marks], TEXT)
     return pc.is_in(pc.utf8_lower(text), lower)
 

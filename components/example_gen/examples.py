@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
+from components.example_gen.blocks import column_of
 from components.example_gen.csv_types import MARKS, MISSING, TEXT, Types, convert
 
 # Examples.features and the only field of Features have the same tag: number 1, length-delimited.
@@ -24,13 +25,13 @@ def serialize(rows: pa.Table, types: Types, marks: Sequence[str] = MARKS) -> lis
     are joined.
 
     Args:
-        rows: Columns of `binary` values.
+        rows: Columns of `binary` values; one that is not there has no value in any row.
         types: Type of each column, as `check_input` found it.
         marks: What stands for a missing value in columns of numbers.
     """
     # Protocol Buffers' order of map keys: of att_a and att_age the longer comes first.
     names = sorted(types, key=lambda name: name.encode() + b"\xff")
-    features = [_features(name, rows[name], types[name], marks) for name in names]
+    features = [_features(name, column_of(rows, name), types[name], marks) for name in names]
     length = pc.binary_length(features[0])
     for feature in features[1:]:
         length = pc.add(length, pc.binary_length(feature))
@@ -41,10 +42,10 @@ def serialize(rows: pa.Table, types: Types, marks: Sequence[str] = MARKS) -> lis
 
 
 def _features(
-    name: str, values: pa.ChunkedArray, data_type: pa.DataType, marks: Sequence[str]
+    name: str, values: pa.Array, data_type: pa.DataType, marks: Sequence[str]
 ) -> pa.Array:
     """Returns each row's entry in the feature map, serialized."""
-    distinct = values.combine_chunks().dictionary_encode(null_encoding="encode")
+    distinct = values.dictionary_encode(null_encoding="encode")
     lists = _as_lists(convert(distinct.dictionary, data_type, marks))
     examples = RecordBatchToExamplesEncoder().encode(pa.record_batch({name: lists}))
     return pa.array(map(_without_header, examples), pa.binary()).take(distinct.indices)

@@ -7,7 +7,7 @@ import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import chain, compress, cycle
 from typing import Any
 
@@ -22,10 +22,11 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.example_gen.csv_blocks import read_blocks, read_header
+from components.example_gen.blocks import BadRow
 from components.example_gen.csv_reader import InputSummary, check_files, require_splits
 from components.example_gen.examples import serialize
-from components.example_gen.layout import WHOLE, name_under
+from components.example_gen.input_files import read_blocks, read_header
+from components.example_gen.layout import WHOLE, Layout, is_data, name_under
 from components.example_gen.settings import ReadingSettings
 from components.example_gen.split import make_splitter
 from components.features import EVAL, TRAIN
@@ -62,10 +63,7 @@ class ColumnarCsvExecutor(base_executor.BaseExecutor):
         self._log_startup(input_dict, output_dict, exec_properties)
         input_config, output_config, settings = _unpack(exec_properties)
         base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
-        files = {
-            split.name: sorted(fileio.glob(f"{base}/{split.pattern}"))
-            for split in input_config.splits
-        }
+        files = _find_files(base, input_config)
         summary = check_files(files, base, settings)
         require_splits(summary)
         for warning in summary.warnings:
@@ -84,7 +82,20 @@ class ColumnarCsvExecutor(base_executor.BaseExecutor):
             for examples in _examples_by_split(files, base, settings, summary):
                 writer.write(examples)
         if summary.bad_rows:
-            _write_quarantine(f"{artifact.uri}/{QUARANTINE_FILE}", files, settings)
+            _write_quarantine(artifact.uri, files, settings)
+
+
+def _find_files(base: str, input_config: example_gen_pb2.Input) -> dict[str, list[str]]:
+    """Returns the files that are read, by split, wherever they are."""
+    layout = Layout(base, {split.name: split.pattern for split in input_config.splits})
+    return {
+        split: sorted(
+            file
+            for file in fileio.glob(f"{base}/{pattern}")
+            if layout.is_file or (is_data(file.rpartition("/")[2]) and not fileio.isdir(file))
+        )
+        for split, pattern in layout.patterns.items()
+    }
 
 
 def pack(settings: ReadingSettings) -> example_gen_pb2.CustomConfig:
@@ -165,20 +176,35 @@ def _open_shards(folder: str, count: int) -> list[tf.io.TFRecordWriter]:
 
 
 def _write_quarantine(
-    uri: str, files: Mapping[str, Sequence[str]], settings: ReadingSettings
+    folder: str, files: Mapping[str, Sequence[str]], settings: ReadingSettings
 ) -> None:
-    """Writes the bad rows as they stand in their files, after columns that say what is wrong."""
-    paths = list(chain.from_iterable(files.values()))
-    with fileio.open(uri, "wb") as out:
-        out.write(_csv_line(["file", "line", "reason", *read_header(paths[0])]) + b"\n")
-        for path in paths:
-            for block in read_blocks(path, settings, settings.required()):
-                for row in block.bad:
-                    reason = "; ".join(map(str, row.flaws))
-                    out.write(_csv_line([path, row.line, reason]) + b"," + row.raw + b"\n")
+    """Writes the bad rows as they stand in their files, after columns that say what is wrong.
+
+    The rows of files with other columns or another separator go into a file of their own.
+    """
+    opened: dict[tuple[str, ...], Any] = {}
+    with ExitStack() as stack:
+        for path in chain.from_iterable(files.values()):
+            header = read_header(path, settings)
+            kind = separator, *names = header.separator or ",", *header.names
+            for row in _bad_rows(path, settings):
+                if kind not in opened:
+                    number = f"-{len(opened) + 1}" if opened else ""
+                    name = QUARANTINE_FILE.replace(".", f"{number}.")
+                    opened[kind] = stack.enter_context(fileio.open(f"{folder}/{name}", "wb"))
+                    first = ["file", "line", "reason", *names]
+                    opened[kind].write(_csv_line(first, separator) + b"\n")
+                reason = "; ".join(map(str, row.flaws))
+                beginning = _csv_line([path, row.line, reason], separator)
+                opened[kind].write(beginning + separator.encode() + row.raw + b"\n")
 
 
-def _csv_line(fields: Iterable[Any]) -> bytes:
+def _bad_rows(path: str, settings: ReadingSettings) -> Iterator[BadRow]:
+    for block in read_blocks(path, settings, settings.required()):
+        yield from block.bad
+
+
+def _csv_line(fields: Iterable[Any], separator: str) -> bytes:
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(fields)
+    csv.writer(line, delimiter=separator, lineterminator="").writerow(fields)
     return line.getvalue().encode()

@@ -52,6 +52,12 @@ class ReadingSettings(Settings):
     eval_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2, description="Share of the rows kept for evaluation, where the input is not split."
     )
+    separator: Annotated[str, Field(pattern=r"^[\x09\x20-\x21\x23-\x7e]$")] | None = Field(
+        None, description="Between the fields of a CSV row; none to find it in each file's header."
+    )
+    absent_columns: Literal["refuse", "missing"] = Field(
+        "refuse", description="Columns that some files lack: refuse the input, or missing there."
+    )
     missing: tuple[str, ...] = Field(
         MARKS,
         description="What stands for a missing value in columns of numbers.",

@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow.compute as pc
 
-from components.example_gen.csv_blocks import Block
-from components.example_gen.csv_records import Array
+from components.example_gen.blocks import Array, Block, column_of
 from components.example_gen.settings import ReadingSettings
 from components.example_gen.times import format_time, parse_times
 from components.features import EVAL, TRAIN
@@ -85,7 +84,7 @@ class ByGroup:
         keys = np.zeros(len(block.good), np.uint64)
         missing = np.zeros(len(block.good), bool)
         for column in self.columns:
-            values = block.good[column].combine_chunks().dictionary_encode(null_encoding="encode")
+            values = column_of(block.good, column).dictionary_encode(null_encoding="encode")
             digests = [_digest(value or b"") for value in values.dictionary.to_pylist()]
             keys = _mix(keys) ^ np.array(digests, np.uint64)[values.indices.to_numpy()]
             missing |= block.good[column].is_null().to_numpy()
@@ -101,7 +100,7 @@ class ByTime:
     boundary: int
 
     def is_eval(self, name: str, block: Block) -> Array:
-        times = parse_times(block.good[self.column].combine_chunks())
+        times = parse_times(column_of(block.good, self.column))
         return pc.greater_equal(times, self.boundary).to_numpy(zero_copy_only=False)
 
 
@@ -190,7 +189,7 @@ class SplitCounter:
         """
         column = self._settings.split.time
         if column is not None:
-            times = parse_times(block.good[column].combine_chunks())
+            times = parse_times(column_of(block.good, column))
             self._times.add(times.to_numpy(), clicked)
             return
         is_eval = make_splitter(self._settings).is_eval(name, block)

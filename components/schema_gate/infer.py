@@ -18,10 +18,10 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components.errors import InputError
-from components.example_gen.csv_blocks import read_blocks
 from components.example_gen.csv_reader import check_input
 from components.example_gen.csv_types import Types
 from components.example_gen.examples import serialize
+from components.example_gen.input_files import read_blocks
 from components.example_gen.layout import find_layout
 from components.example_gen.settings import ReadingSettings
 from components.features import Columns

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.example_gen import csv_records
-from components.example_gen.csv_records import MalformedCsvError, read_records
+from components.example_gen.blocks import UnreadableError
+from components.example_gen.csv_records import read_records
 
 FIELD = st.text(st.sampled_from('ab,"\n é\t€😀'), max_size=6)
 ROWS = st.lists(st.lists(FIELD, min_size=2, max_size=3), min_size=1, max_size=12)
@@ -64,7 +65,7 @@ def test_any_csv_is_cut_into_the_rows_and_lines_of_pythons_reader(
 )
 @pytest.mark.parametrize("block_bytes", [1, 7, 1000])
 def test_what_is_not_csv_is_refused_with_its_line(data, line, reason, block_bytes):
-    with pytest.raises(MalformedCsvError, match=reason) as error:
+    with pytest.raises(UnreadableError, match=reason) as error:
         read_all(data, block_bytes)
     assert error.value.line == line
 
@@ -76,12 +77,12 @@ def test_a_return_alone_inside_quotes_belongs_to_the_field():
 def test_a_quote_that_is_never_closed_is_not_read_to_the_end_of_a_large_file(monkeypatch):
     monkeypatch.setattr(csv_records, "MAX_RECORD_BYTES", 1000)
     stream = io.BytesIO(b'a,b\n1,"open\n' + b"2,3\n" * 100_000)
-    with pytest.raises(MalformedCsvError, match="line 2: a quoted field is not closed"):
+    with pytest.raises(UnreadableError, match="line 2: a quoted field is not closed"):
         list(itertools.islice(read_records(stream, 100), 20))
     assert stream.tell() < 2000
 
 
 def test_a_row_without_end_is_refused(monkeypatch):
     monkeypatch.setattr(csv_records, "MAX_RECORD_BYTES", 1000)
-    with pytest.raises(MalformedCsvError, match="line 2: a row is longer than 1,000 bytes"):
+    with pytest.raises(UnreadableError, match="line 2: a row is longer than 1,000 bytes"):
         read_all(b"a,b\n" + b"x" * 5000, 100)

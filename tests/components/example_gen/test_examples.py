@@ -6,10 +6,10 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.example_gen.csv_blocks import read_blocks
 from components.example_gen.csv_reader import check_files
 from components.example_gen.csv_types import INTEGER, MISSING, NUMBER, TEXT
 from components.example_gen.examples import serialize
+from components.example_gen.input_files import read_blocks
 from components.example_gen.settings import ReadingSettings
 
 NAMES = ("att_b", "text", "att_a")

@@ -10,8 +10,8 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.errors import InputError
 from components.example_gen import executor
 from components.example_gen.component import csv_example_gen
-from components.example_gen.csv_blocks import read_blocks
 from components.example_gen.executor import ColumnarCsvExecutor
+from components.example_gen.input_files import read_blocks
 from components.example_gen.layout import find_layout
 from components.example_gen.settings import ReadingSettings
 
@@ -189,6 +189,19 @@ def test_bad_rows_are_set_aside_and_nothing_disappears(tmp_path):
     source = train.read_bytes().split(b"\n")
     for row, content in zip(found, bad.values(), strict=False):
         assert source[int(row[1]) - 1].startswith(content.split(b"\r\n")[0])
+
+
+def test_bad_rows_of_files_with_other_columns_are_set_aside_apart(tmp_path):
+    write(tmp_path / "in/1.csv", [*rows(40), ["a", 1, 1, "", "", "ad", 1, 2]])
+    names = [name for name in HEADER if name != "extra"][::-1]
+    good = "".join(f"{n % 2};m;t;;1;1;a\n" for n in range(40))
+    write(tmp_path / "in/2.csv", []).write_text(";".join(names) + f"\n{good}5;m;t;;1;1;a\n")
+    ours(tmp_path / "in", tmp_path / "out", bad_rows="quarantine", absent_columns="missing")
+    for name, separator, line in (("", ",", "42"), ("-2", ";", "42")):
+        with (tmp_path / f"out/quarantine{name}.csv").open(newline="") as file:
+            header, row = csv.reader(file, delimiter=separator)
+        assert (len(header), row[1]) == (len(row), line)
+    assert header == ["file", "line", "reason", *names]
 
 
 def test_good_input_makes_no_quarantine_file(tmp_path):

@@ -24,6 +24,29 @@ def test_a_folder_is_its_csv_files_in_order(tmp_path):
     assert layout.files() == {WHOLE: [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]}
 
 
+def test_files_are_read_by_the_end_of_their_name_in_upper_or_lower_case(tmp_path):
+    names = ["1.CSV", "2.csv.gz", "3.Tsv", "4.tsv.GZ", "5.parquet", "6.csv"]
+    touch(tmp_path, *names)
+    assert find_layout(tmp_path).files() == {WHOLE: [str(tmp_path / name) for name in names]}
+
+
+def test_what_is_not_read_is_known(tmp_path):
+    touch(tmp_path, "a.csv", "b.xlsx", "old.csv/a.csv", "deeper/c.csv", "_SUCCESS", ".a.csv.crc")
+    touch(tmp_path, "_b.csv")
+    assert find_layout(tmp_path).ignored() == ["_b.csv", "b.xlsx", "deeper/", "old.csv/"]
+    assert find_layout(tmp_path / "a.csv").ignored() == []
+    touch(tmp_path, "train/a.csv", "train/notes.txt", "eval/a.csv", "eval/more/b.csv")
+    assert find_layout(tmp_path).ignored() == [
+        "_b.csv",
+        "a.csv",
+        "b.xlsx",
+        "deeper/",
+        "old.csv/",
+        "train/notes.txt",
+        "eval/more/",
+    ]
+
+
 def test_a_folder_with_train_and_eval_is_split(tmp_path):
     touch(tmp_path, "train/a.csv", "train/b.csv", "eval/c.csv", "d.csv")
     layout = find_layout(tmp_path)
@@ -39,8 +62,9 @@ def test_a_folder_with_train_and_eval_is_split(tmp_path):
     [
         (["train/a.csv"], "has train/ but no eval/"),
         (["eval/a.csv"], "has eval/ but no train/"),
-        (["a.tsv"], "no file in it ends in .csv"),
-        (["train/a.csv", "eval/a.tsv"], "eval: no file in it ends in .csv"),
+        (["a.txt", "b/a.csv"], r"no file in it ends in .csv, .*; there are a.txt, b/"),
+        (["_a.csv", ".b.csv"], "no file in it ends in .csv"),
+        (["train/a.csv", "eval/a.txt"], "eval: no file in it ends in .csv"),
     ],
 )
 def test_folders_that_make_no_sense_are_refused(tmp_path, files, message):

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from sklearn.metrics import roc_auc_score
 
 from components.errors import InputError
-from components.example_gen.csv_blocks import read_blocks
 from components.example_gen.csv_reader import check_input, require_splits
+from components.example_gen.input_files import read_blocks
 from components.example_gen.settings import ReadingSettings
 from components.example_gen.split import TimeCounts, make_splitter
 

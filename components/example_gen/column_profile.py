@@ -1,0 +1,149 @@
+"""What the values of a column show: its type, where that comes from, and what should be known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.example_gen.csv_types import (
+    INTEGER,
+    MISSING,
+    NUMBER,
+    TEXT,
+    convert,
+    is_mark,
+    is_number,
+    narrowest_type,
+    widest_type,
+)
+
+NUMERIC = (INTEGER, NUMBER)
+
+_MOST_VALUES = 1000  # distinct values that are counted
+_MOST_WORDS = 20  # distinct words in a column of numbers that may be mistakes
+_SHOWN = 3
+_SHOWN_CHARACTERS = 20
+
+
+class ColumnProfile:
+    """What is known of a column, block by block; it does not grow with the rows.
+
+    Args:
+        is_text: Whether it is text whatever its values look like.
+        marks: What stands for a missing value in columns of numbers.
+
+    Attributes:
+        type: One of `csv_types.TYPES`, which holds the values so far.
+        rows: Rows so far.
+    """
+
+    def __init__(self, *, is_text: bool, marks: Sequence[str]) -> None:
+        self.type = TEXT if is_text else MISSING
+        self.rows = 0
+        self._marks = marks
+        self._empty = self._marked = self._numbers = 0  # rows
+        self._low, self._high = float("inf"), float("-inf")
+        self._leading_zero = ""
+        self._values: set[str] | None = set()  # None where they are too many
+        self._words: Counter[str] | None = None if is_text else Counter()  # None: plain text
+
+    def add(self, values: pa.Array) -> None:
+        """Takes in the values of some rows: `binary` in UTF-8, null allowed."""
+        self.rows += len(values)
+        self._empty += values.null_count
+        if self._values is None and self._words is None:
+            return
+        distinct, counts = pc.value_counts(values.drop_null()).flatten()
+        distinct = distinct.cast(TEXT)
+        if self._values is not None:
+            self._values.update(distinct.slice(0, _MOST_VALUES + 1).to_pylist())
+            if len(self._values) > _MOST_VALUES:
+                self._values = None
+        if self._words is not None:
+            self._find_type(pc.ascii_trim_whitespace(distinct), counts)
+
+    def add_missing(self, rows: int) -> None:
+        """Takes in rows of files that lack the column."""
+        self.rows += rows
+        self._empty += rows
+
+    @property
+    def missing(self) -> int:
+        """Rows without a value."""
+        return self._empty + (0 if self.type == TEXT else self._marked)
+
+    def why(self) -> str:
+        """Says what its type comes from."""
+        if self.type == MISSING:
+            return "no value in any row"
+        if self.type in NUMERIC:
+            same = self._low == self._high
+            return f"always {self._low:g}" if same else f"{self._low:g} to {self._high:g}"
+        if self._values is None:
+            return f"more than {_MOST_VALUES:,} values"
+        shown = [_short(value) for value in sorted(self._values)[:_SHOWN]]
+        more = ["…"] if len(self._values) > _SHOWN else []
+        return f"{len(self._values):,} values: {', '.join(shown + more)}"
+
+    def warnings(self, name: str) -> Iterator[str]:
+        """Yields what may be right and should be known."""
+        if self.type == MISSING:
+            yield f"column {name} has no value in any row"
+        if self.type in NUMERIC and self._leading_zero:
+            yield (
+                f"column {name} has numbers that begin with 0, as {self._leading_zero}, and they "
+                "lose it; data.categorical names columns of codes"
+            )
+        if self.type == TEXT and self._words is not None and self._numbers:
+            yield from self._words_among_numbers(name, self._words)
+
+    def _find_type(self, distinct: pa.Array, counts: pa.Array) -> None:
+        found = narrowest_type(distinct, self._marks)
+        marks = is_mark(distinct, self._marks)
+        self.type = widest_type(self.type, found)
+        self._marked += _sum(counts.filter(marks))
+        if found == TEXT:
+            numbers = is_number(distinct)
+            words = pc.invert(pc.or_(marks, numbers))
+            self._numbers += _sum(counts.filter(pc.and_not(numbers, marks)))
+            self._count_words(distinct.filter(words), counts.filter(words))
+        elif found in NUMERIC:
+            self._numbers += _sum(counts.filter(pc.invert(marks)))
+            self._measure(distinct, found)
+
+    def _count_words(self, words: pa.Array, counts: pa.Array) -> None:
+        assert self._words is not None
+        if len(words) <= _MOST_WORDS:
+            self._words.update(dict(zip(words.to_pylist(), counts.to_pylist(), strict=True)))
+        if max(len(words), len(self._words)) > _MOST_WORDS:
+            self._words = None
+
+    def _measure(self, distinct: pa.Array, data_type: pa.DataType) -> None:
+        ends = pc.min_max(convert(distinct, data_type, self._marks)).as_py()
+        self._low, self._high = min(self._low, ends["min"]), max(self._high, ends["max"])
+        if data_type == INTEGER and not self._leading_zero:
+            is_long = pc.greater(pc.binary_length(distinct), 1)
+            found = distinct.filter(pc.and_(pc.starts_with(distinct, "0"), is_long))
+            self._leading_zero = found[0].as_py() if len(found) else ""
+
+    def _words_among_numbers(self, name: str, words: Counter[str]) -> Iterator[str]:
+        if not words:
+            yield f"column {name} has whole numbers beyond 64 bits: it is read as text"
+        elif self._numbers > words.total():
+            few = [f"{_short(word)!r} ({count:,})" for word, count in words.most_common(_SHOWN)]
+            more = [f"{len(words) - _SHOWN:,} more"] if len(words) > _SHOWN else []
+            yield (
+                f"column {name} is numbers but for {', '.join(few + more)}: it is read as text; "
+                "data.missing names words for missing numbers, data.categorical columns of codes"
+            )
+
+
+def _sum(counts: pa.Array) -> int:
+    return pc.sum(counts).as_py() or 0
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _SHOWN_CHARACTERS else f"{value[:_SHOWN_CHARACTERS]}…"
