@@ -21,6 +21,7 @@ def optimizer_of(settings: TrainerSettings, rows: int) -> keras.optimizers.Optim
     return FusedAdam(rate, weight_decay=settings.weight_decay or None)
 
 
+@keras.saving.register_keras_serializable("twotower")
 class FusedAdam(keras.optimizers.Adam):
     """Keras' Adam, whose arithmetic on a variable is one operation of TensorFlow.
 
@@ -52,6 +53,7 @@ class FusedAdam(keras.optimizers.Adam):
         )
 
 
+@keras.saving.register_keras_serializable("twotower")
 class Cosine(keras.optimizers.schedules.LearningRateSchedule):
     """A step size that rises evenly, then falls along a cosine to 0 at the last step.
 
@@ -62,6 +64,11 @@ class Cosine(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         highest: the step size after the rise.
         steps: how many steps there are.
+
+    Example:
+        >>> schedule = Cosine(highest=0.01, steps=100)
+        >>> [round(float(schedule(step)), 4) for step in (0, 2, 51, 100)]
+        [0.0, 0.01, 0.005, 0.0]
     """
 
     def __init__(self, highest: float, steps: int) -> None:
@@ -76,3 +83,6 @@ class Cosine(keras.optimizers.schedules.LearningRateSchedule):
         fallen = ops.maximum(step - self.rise, 0.0) / max(1, self.steps - self.rise)
         share = 0.5 + 0.5 * ops.cos(math.pi * ops.minimum(fallen, 1.0))
         return self.highest * ops.minimum(step / self.rise, share)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"highest": self.highest, "steps": self.steps}

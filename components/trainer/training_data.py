@@ -43,14 +43,15 @@ class TrainingData:
     def two_tower(self, settings: ModelSettings) -> TwoTower:
         """Returns untrained towers that fit the data."""
         vectors = self.ads[ADS]
-        return TwoTower(
+        model = TwoTower(
             self.user_width,
             vectors.shape[1],
             user_ids=self.user_ids,
             ad_ids=self.ad_ids,
-            center=vectors.mean(axis=0) if settings.center_embeddings else None,
-            **settings.model_dump(exclude={"user_id", "ad_id", "center_embeddings"}),
+            **settings.model_dump(exclude={"user_id", "ad_id"}),
         )
+        model.adapt(vectors)
+        return model
 
     def save(self, folder: Path) -> None:
         """Writes, beside the files of the impressions, all else that `load` needs."""

@@ -14,6 +14,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+_PACKAGE = "twotower"  # under which Keras finds the classes of a saved model
+
 # The model's inputs.
 USER = "user_positions"
 USER_ID = "user_id"
@@ -22,6 +24,7 @@ AD_ID = "ad_id"
 AD_OF = "ad_of_impression"
 
 
+@keras.saving.register_keras_serializable(_PACKAGE)
 class OneHotDense(keras.layers.Layer):
     """A Dense layer over one-hot vectors that are given as the positions of their ones.
 
@@ -31,6 +34,12 @@ class OneHotDense(keras.layers.Layer):
         width: columns of the one-hot vectors.
         units: units of the layer.
         activation: as in keras.layers.Dense.
+        **kwargs: of keras.layers.Layer.
+
+    Example:
+        >>> layer = OneHotDense(width=6, units=2)
+        >>> layer(np.array([[0, 3], [1, 5]])).shape  # two rows with two ones each
+        TensorShape([2, 2])
     """
 
     def __init__(
@@ -53,6 +62,11 @@ class OneHotDense(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.units)
 
+    def get_config(self) -> dict[str, Any]:
+        activation = keras.activations.serialize(self.activation)
+        own = {"width": self.width, "units": self.units, "activation": activation}
+        return super().get_config() | own
+
 
 @tf.custom_gradient
 def _sum_of_rows(kernel: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, Any]:
@@ -71,18 +85,24 @@ def _sum_of_rows(kernel: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, An
     return tf.reduce_sum(tf.gather(kernel, positions), axis=1), gradient
 
 
+@keras.saving.register_keras_serializable(_PACKAGE)
 class IdDropout(keras.layers.Layer):
-    """Takes ids for unseen ones at random in training, so that features learn to do without.
+    """Takes ids for the unseen one at random in training, so that a tower learns to do without.
 
     As in Volkovs, Yu and Poutanen, "DropoutNet: Addressing Cold Start in Recommender Systems",
     NeurIPS 2017.
 
     Args:
         rate: share of the ids that are dropped.
+        **kwargs: of keras.layers.Layer.
+
+    Example:
+        >>> IdDropout(0.5)(np.array([3, 1, 2])).numpy()  # outside training, ids stay as they are
+        array([3, 1, 2])
     """
 
-    def __init__(self, rate: float) -> None:
-        super().__init__()
+    def __init__(self, rate: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.rate = rate
         self.seed = keras.random.SeedGenerator()
 
@@ -93,64 +113,96 @@ class IdDropout(keras.layers.Layer):
         kept = keras.random.uniform(keras.ops.shape(ids), seed=self.seed) >= self.rate
         return keras.ops.where(kept, ids, keras.ops.zeros_like(ids))
 
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
 
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"rate": self.rate}
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
 class Centering(keras.layers.Layer):
-    """Subtracts a vector that stays as it is in training.
+    """Subtracts the mean of the vectors that it was adapted to; training leaves it as it is.
 
     What all embeddings of an encoder share hides what tells them apart. Mu and Viswanath,
     "All-but-the-Top: Simple and Effective Postprocessing for Word Representations", ICLR 2018.
 
-    Args:
-        mean: what is subtracted [H].
+    Without `adapt`, nothing is subtracted.
+
+    Example:
+        >>> layer = Centering()
+        >>> layer.adapt(np.array([[1.0, 2.0], [3.0, 4.0]], np.float32))
+        >>> layer(np.array([[2.0, 4.0]], np.float32)).numpy()
+        array([[0., 1.]], dtype=float32)
     """
 
-    def __init__(self, mean: np.ndarray) -> None:
-        super().__init__()
-        self.mean = self.add_weight(shape=mean.shape, trainable=False, name="mean")
-        self.mean.assign(mean)
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.mean = self.add_weight(
+            shape=input_shape[-1:], initializer="zeros", trainable=False, name="mean"
+        )
 
-    def call(self, features: Any) -> Any:
+    def adapt(self, vectors: np.ndarray) -> None:
+        """Takes the mean of `vectors` [n, H] for what is subtracted."""
+        if not self.built:
+            self.build(vectors.shape)
+        self.mean.assign(vectors.mean(axis=0))
+
+    def call(self, vectors: Any) -> Any:
         """Maps [B, H] to [B, H]."""
-        return features - self.mean
+        return vectors - self.mean
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
 
 
+@keras.saving.register_keras_serializable(_PACKAGE)
 class Tower(keras.layers.Layer):
     """Maps features, and an id where the model uses ids, to an embedding and a bias.
 
     Args:
-        name: the tower's name.
         layers: over the features; the last has no activation.
         ids: how many ids there are, the unseen one among them; 0 not to use any.
         normalize: whether embeddings have length 1.
         dropout: share of the units that are dropped in training.
         id_dropout: share of the ids that are dropped in training.
-        center: what is subtracted from features [H]; None for nothing.
+        center: whether a mean is subtracted from the features first, see `Centering`.
+        **kwargs: of keras.layers.Layer.
+
+    Example:
+        >>> tower = Tower([keras.layers.Dense(8, "relu"), keras.layers.Dense(4)], ids=10)
+        >>> embedding, bias = tower(np.ones((2, 5), np.float32), np.array([7, 0]))
+        >>> embedding.shape, bias.shape
+        (TensorShape([2, 4]), TensorShape([2]))
     """
 
     def __init__(
         self,
-        name: str,
         layers: Sequence[keras.layers.Layer],
         *,
-        ids: int,
-        normalize: bool,
-        dropout: float,
-        id_dropout: float,
-        center: np.ndarray | None = None,
+        ids: int = 0,
+        normalize: bool = True,
+        dropout: float = 0.0,
+        id_dropout: float = 0.0,
+        center: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(name=name)
+        super().__init__(**kwargs)
         self.hidden = list(layers[:-1])
         self.last = layers[-1]
+        self.ids = ids
         self.dropout = keras.layers.Dropout(dropout)
         self.normalize = keras.layers.UnitNormalization() if normalize else None
         self.id_dropout = IdDropout(id_dropout)
         # An id's embedding, and its bias in the last column.
         self.id_rows = keras.layers.Embedding(ids, self.last.units + 1) if ids else None
-        self.center = None if center is None else Centering(center)
+        self.center = Centering() if center else None
 
     def build(self, features_shape: tuple[int | None, ...], ids_shape: Any = None) -> None:
+        if self.center is not None:
+            self.center.build(features_shape)
         for layer in [*self.hidden, self.last]:
-            layer.build(features_shape)
+            if not layer.built:  # as one that comes from a config is
+                layer.build(features_shape)
             features_shape = layer.compute_output_shape(features_shape)
         if self.id_rows is not None:
             self.id_rows.build(ids_shape)
@@ -169,7 +221,25 @@ class Tower(keras.layers.Layer):
             bias = rows[:, -1]
         return (self.normalize(embedding) if self.normalize else embedding), bias
 
+    def get_config(self) -> dict[str, Any]:
+        layers = [keras.saving.serialize_keras_object(each) for each in (*self.hidden, self.last)]
+        return super().get_config() | {
+            "layers": layers,
+            "ids": self.ids,
+            "normalize": self.normalize is not None,
+            "dropout": self.dropout.rate,
+            "id_dropout": self.id_dropout.rate,
+            "center": self.center is not None,
+        }
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Tower:
+        """Makes a tower of what `get_config` returned."""
+        layers = [keras.saving.deserialize_keras_object(each) for each in config["layers"]]
+        return cls(**config | {"layers": layers})
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
 class TwoTower(keras.Model):
     """A user tower and an item tower joined by a dot product.
 
@@ -187,13 +257,19 @@ class TwoTower(keras.Model):
         item_layers: units of the item tower's hidden layers.
         embedding: units in which both towers end.
         normalize: whether embeddings have length 1, so that their product is a cosine.
-        center: what is subtracted from the embedding of an ad's text [H]; None for nothing.
+        center_embeddings: whether a mean is subtracted from the embedding of an ad's text, which
+            `adapt` takes.
         dropout: share of the units that are dropped in training.
         id_dropout: share of the ids that are dropped in training.
+        **kwargs: of keras.Model.
 
     Example:
-        >>> model = TwoTower(user_width=63, ad_width=768)
-        >>> model({USER: positions, ADS: vectors, AD_OF: index})  # logits [B]
+        >>> model = TwoTower(user_width=6, ad_width=3)
+        >>> users = np.array([[0, 3], [1, 5], [2, 4]])  # the ones of three users' vectors
+        >>> ads = np.eye(2, 3, dtype=np.float32)  # the embeddings of two ads' texts
+        >>> logits = model({USER: users, ADS: ads, AD_OF: np.array([0, 1, 0])})
+        >>> logits.shape
+        TensorShape([3])
     """
 
     def __init__(
@@ -207,11 +283,25 @@ class TwoTower(keras.Model):
         item_layers: Sequence[int] = (128, 64),
         embedding: int = 32,
         normalize: bool = True,
-        center: np.ndarray | None = None,
+        center_embeddings: bool = False,
         dropout: float = 0.0,
         id_dropout: float = 0.0,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**kwargs)
+        self._config: dict[str, Any] = {
+            "user_width": user_width,
+            "ad_width": ad_width,
+            "user_ids": user_ids,
+            "ad_ids": ad_ids,
+            "user_layers": list(user_layers),
+            "item_layers": list(item_layers),
+            "embedding": embedding,
+            "normalize": normalize,
+            "center_embeddings": center_embeddings,
+            "dropout": dropout,
+            "id_dropout": id_dropout,
+        }
         common: dict[str, Any] = {
             "normalize": normalize,
             "dropout": dropout,
@@ -220,21 +310,25 @@ class TwoTower(keras.Model):
         (units, activation), *others = _activations((*user_layers, embedding))
         user_dense = [OneHotDense(user_width, units, activation), *_dense(others)]
         item_dense = _dense(_activations((*item_layers, embedding)))
-        self.user_tower = Tower("user_tower", user_dense, ids=user_ids, **common)
-        self.item_tower = Tower("item_tower", item_dense, ids=ad_ids, center=center, **common)
+        self.user_tower = Tower(user_dense, ids=user_ids, name="user_tower", **common)
+        self.item_tower = Tower(
+            item_dense, ids=ad_ids, center=center_embeddings, name="item_tower", **common
+        )
         self.click = keras.layers.Dense(
             1, kernel_initializer="ones", kernel_constraint="non_neg", name="click"
         )
-        id_of_none = np.zeros(1, np.int32)
-        self(
-            {
-                USER: np.zeros((1, 1), np.int32),
-                USER_ID: id_of_none,
-                ADS: np.zeros((1, ad_width), np.float32),
-                AD_ID: id_of_none,
-                AD_OF: id_of_none,
-            }
-        )
+        self.build()
+
+    def build(self, _input_shape: Any = None) -> None:
+        """Makes the weights, whose shapes follow from the arguments alone."""
+        self.user_tower.build((None, None), (None,))
+        self.item_tower.build((None, self._config["ad_width"]), (None,))
+        self.click.build((None, 1))
+
+    def adapt(self, ad_vectors: np.ndarray) -> None:
+        """Takes the mean to subtract, where one is, from the embeddings of ads' texts [n, H]."""
+        if self.item_tower.center is not None:
+            self.item_tower.center.adapt(ad_vectors)
 
     # Keras tells a model that it trains, and so its layers, only where it takes `training`.
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
@@ -253,14 +347,27 @@ class TwoTower(keras.Model):
         match = keras.ops.sum(users * ads, axis=-1) + user_bias + ad_bias
         return self.click(match[:, None])[:, 0]
 
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | self._config
+
     def user_logit_embedding(self, embedding: Any, bias: Any) -> Any:
-        """Returns [B, units + 2]: w u, w bias + b, w; with an ad's, its product is the logit."""
+        """Returns [B, units + 2]: w u, w bias + b, w; with an ad's, its product is the logit.
+
+        Args:
+            embedding: of users, by the user tower [B, units].
+            bias: of the same users [B].
+        """
         weight, constant = self.click.kernel[0, 0], self.click.bias[0]
         last = [weight * bias + constant, weight * keras.ops.ones_like(bias)]
         return keras.ops.concatenate([weight * embedding, keras.ops.stack(last, axis=1)], axis=1)
 
     def item_logit_embedding(self, embedding: Any, bias: Any) -> Any:
-        """Returns [B, units + 2]: v, 1, bias."""
+        """Returns [B, units + 2]: v, 1, bias.
+
+        Args:
+            embedding: of ads, by the item tower [B, units].
+            bias: of the same ads [B].
+        """
         last = [keras.ops.ones_like(bias), bias]
         return keras.ops.concatenate([embedding, keras.ops.stack(last, axis=1)], axis=1)
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from components.trainer.optimizer import optimizer_of
+from components.trainer.settings import TrainerSettings
 from components.trainer.two_tower import (
     AD_ID,
     AD_OF,
     ADS,
     USER,
     USER_ID,
+    Centering,
     IdDropout,
     OneHotDense,
+    Tower,
     TwoTower,
 )
 
@@ -67,11 +73,12 @@ def test_logits_are_those_of_the_formula(
     np.testing.assert_allclose(model(inputs), in_numpy(model, inputs, 12), atol=1e-5)
 
 
-def test_a_centre_is_subtracted_and_is_not_learned() -> None:
+def test_the_mean_of_the_embeddings_is_subtracted_and_is_not_learned() -> None:
     inputs = batch()
     mean = inputs[ADS].mean(axis=0)
     plain = TwoTower(12, 7, embedding=4)
-    centred = TwoTower(12, 7, embedding=4, center=mean)
+    centred = TwoTower(12, 7, embedding=4, center_embeddings=True)
+    centred.adapt(inputs[ADS])
     centred.user_tower.set_weights(plain.user_tower.get_weights())
     centred.item_tower.set_weights([*plain.item_tower.get_weights(), mean])
     shifted = inputs | {ADS: inputs[ADS] - mean}
@@ -158,3 +165,66 @@ def test_dropped_ids_become_the_unseen_one_and_only_in_training() -> None:
     dropped = layer(ids, training=True).numpy()
     assert set(dropped - ids) <= {0} | set(-ids)
     assert (dropped == 0).mean() == pytest.approx(0.3, abs=0.02)
+
+
+LAYERS: dict[str, tuple[Callable[[], keras.layers.Layer], list[Any]]] = {
+    "one-hot dense": (lambda: OneHotDense(12, 5, "relu"), [batch()[USER]]),
+    "id dropout": (lambda: IdDropout(0.3), [batch()[USER_ID]]),
+    "centering": (Centering, [batch()[ADS]]),
+    "tower": (
+        lambda: Tower([keras.layers.Dense(6, "relu"), keras.layers.Dense(4)], center=True),
+        [batch()[ADS]],
+    ),
+    "tower with ids": (
+        lambda: Tower([OneHotDense(12, 4)], ids=9, normalize=False, dropout=0.2, id_dropout=0.1),
+        [batch()[USER], batch()[USER_ID]],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_comes_back_from_its_config_and_weights(name: str) -> None:
+    make, inputs = LAYERS[name]
+    layer = make()
+    layer(*inputs)
+    draw = np.random.default_rng(1)
+    layer.set_weights([draw.normal(size=weight.shape) for weight in layer.get_weights()])
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert copy.get_config() == layer.get_config()
+    copy(*inputs)
+    copy.set_weights(layer.get_weights())
+    for one, other in zip(
+        tf.nest.flatten(layer(*inputs)), tf.nest.flatten(copy(*inputs)), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"user_ids": 9, "ad_ids": 5, "normalize": False, "dropout": 0.2, "id_dropout": 0.1},
+        {"user_layers": [], "item_layers": [6], "center_embeddings": True},
+    ],
+)
+def test_a_trained_model_is_the_same_when_it_was_saved_and_loaded(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    model = TwoTower(12, 7, embedding=4, **settings)
+    inputs = batch()
+    model.adapt(inputs[ADS])
+    labels = (np.arange(len(inputs[AD_OF])) % 3 == 0).astype(np.float32)
+    data = tf.data.Dataset.from_tensors((inputs, labels))
+    training = TrainerSettings(schedule="cosine", weight_decay=0.1)
+    model.compile(optimizer_of(training, 40), keras.losses.BinaryCrossentropy(from_logits=True))
+    model.fit(data, epochs=2, verbose=0, shuffle=False)
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.get_config() == model.get_config()
+    np.testing.assert_array_equal(loaded(inputs), model(inputs))
+    # It also goes on learning where it was.
+    for one, other in zip(loaded.optimizer.variables, model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert float(loaded.optimizer.learning_rate) == float(model.optimizer.learning_rate)
+    assert len(loaded.trainable_variables) == len(model.trainable_variables)
