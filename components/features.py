@@ -69,6 +69,20 @@ class Columns(BaseModel):
         """Returns those of `names` that are user attributes, in alphabetical order."""
         return sorted(name for name in names if name.startswith(self.attribute_prefix))
 
+    def role(self, name: str) -> str:
+        """Says what a column is for."""
+        roles = {
+            self.text: "ad text",
+            self.ad_id: "ad id",
+            self.label: "label",
+            self.user_id: "user id",
+        }
+        return roles.get(name, "attribute" if self.attributes([name]) else "not used")
+
+    def texts(self) -> list[str]:
+        """Returns the columns that are names or texts, whatever they look like."""
+        return [name for name in (self.text, self.ad_id, self.user_id) if name is not None]
+
     def required(self) -> list[str]:
         """Returns the columns that every file must have, beside at least one attribute."""
         named = [self.text, self.ad_id, self.label, self.user_id]

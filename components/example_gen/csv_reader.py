@@ -30,6 +30,7 @@ __all__ = [
     "InputSummary",
     "check_files",
     "check_input",
+    "examine_input",
     "read_batches",
     "require_splits",
 ]
@@ -56,6 +57,7 @@ class InputSummary:
         columns: What is known of each column.
         bad_rows: Number of rows that are set aside.
         warnings: What may be right and should be known.
+        problems: Why the input cannot be used, of what `examine_input` found; else none.
     """
 
     rows: int
@@ -68,6 +70,7 @@ class InputSummary:
     columns: dict[str, ColumnProfile]
     bad_rows: int
     warnings: list[str]
+    problems: list[str]
 
     @property
     def types(self) -> dict[str, pa.DataType]:
@@ -92,10 +95,7 @@ def check_input(
     Raises:
         InputError: The input cannot be used; everything that is wrong is in the message.
     """
-    layout = find_layout(path)
-    return check_files(
-        layout.files(), layout.base, settings.for_layout(layout), required, layout.ignored()
-    )
+    return _usable(examine_input(path, settings, required), settings, required)
 
 
 def check_files(
@@ -103,21 +103,50 @@ def check_files(
     base: str,
     settings: ReadingSettings,
     required: Sequence[str] | None = None,
-    ignored: Sequence[str] = (),
 ) -> InputSummary:
-    """Does what `check_input` does, for files that are already found, by split.
+    """Does what `check_input` does, for files that are already found under `base`, by split."""
+    return _usable(_examine(files, base, settings, required), settings, required)
 
-    Args:
-        files: Paths or URIs of the files of each split.
-        base: The folder that they are under.
-        settings: How rows are read and split.
-        required: As `check_input` has it.
-        ignored: What else is in the folder, for a warning.
+
+def examine_input(
+    path: Path, settings: ReadingSettings, required: Sequence[str] | None = None
+) -> InputSummary:
+    """Does what `check_input` does, and returns what is wrong beside what could be read.
+
+    Raises:
+        InputError: There is nothing to read at `path`.
     """
+    layout = find_layout(path)
+    ignored = layout.ignored()
+    found = _examine(layout.files(), layout.base, settings.for_layout(layout), required)
+    if ignored:
+        found.warnings.append(f"not read, by their names: {name_few(ignored)}")
+    return found
+
+
+def _examine(
+    files: Mapping[str, Sequence[str]],
+    base: str,
+    settings: ReadingSettings,
+    required: Sequence[str] | None,
+) -> InputSummary:
     check = _Check(base, settings, required)
     for split, paths in files.items():
         check.read_split(split, paths)
-    return check.summary(ignored)
+    return check.summary()
+
+
+def _usable(
+    summary: InputSummary, settings: ReadingSettings, required: Sequence[str] | None
+) -> InputSummary:
+    """Returns the summary of input that can be used."""
+    if summary.problems:
+        shown = _listed(summary.problems[:_SHOWN_PROBLEMS], len(summary.problems))
+        lines = ["the input cannot be used:", *shown]
+        if summary.bad_rows and required is None and settings.bad_rows == "refuse":
+            lines.append("correct the rows, or set data.bad_rows to quarantine to leave them out")
+        raise InputError("\n  ".join(lines))
+    return summary
 
 
 def require_splits(summary: InputSummary) -> None:
@@ -198,23 +227,17 @@ class _Check:
         if all(were_read):  # else what is missing from the rest may be in there
             self._problems += self._problems_of_split(split, self._splits[split])
 
-    def summary(self, ignored: Sequence[str]) -> InputSummary:
-        """Returns the summary; `ignored` is what is beside the files.
-
-        Raises:
-            InputError: There was a problem.
-        """
+    def summary(self) -> InputSummary:
+        """Returns what was found."""
         absent = list(self._absent_columns())
         if self._settings.absent_columns == "refuse":
             self._problems += [
                 f"{each}; data.absent_columns: missing lets it be missing there" for each in absent
             ]
-        if self._problems:
-            raise self._error()
-        is_whole = WHOLE in self._splits
-        boundary = self._counter.boundary() if is_whole else None
-        splits = self._counter.counts(boundary) if is_whole else self._splits
         found = sum(self._splits.values(), Counts())
+        is_whole = WHOLE in self._splits
+        boundary = self._counter.boundary() if is_whole and found.rows else None
+        splits = self._counter.counts(boundary) if is_whole else self._splits
         for column in self._columns.values():
             column.add_missing(found.rows - column.rows)
         return InputSummary(
@@ -227,15 +250,9 @@ class _Check:
             split=describe(self._settings, splits, boundary) if is_whole else _AS_IT_COMES,
             columns=self._columns,
             bad_rows=self._bad_rows,
-            warnings=[*self._warnings(), *absent, *_not_read(ignored)],
+            warnings=[*self._warnings(), *([] if self._problems else absent)],
+            problems=self._problems,
         )
-
-    def _error(self) -> InputError:
-        shown = _listed(self._problems[:_SHOWN_PROBLEMS], len(self._problems))
-        lines = ["the input cannot be used:", *shown]
-        if self._bad_rows and self._is_training and not self._set_aside:
-            lines.append("correct the rows, or set data.bad_rows to quarantine to leave them out")
-        return InputError("\n  ".join(lines))
 
     def _warnings(self) -> Iterator[str]:
         for file, header in self._headers.items():
@@ -356,10 +373,6 @@ class _Check:
         distinct = rows.group_by(names).aggregate([]).to_pydict()
         for ad, its_text in zip_longest(distinct.get(ad_id, []), distinct.get(text, [])):
             self._texts_of[ad].update([hash(its_text)] if text in names else [])
-
-
-def _not_read(ignored: Sequence[str]) -> list[str]:
-    return [f"not read, by their names: {name_few(ignored)}"] if ignored else []
 
 
 def _listed(items: Sequence[str], count: int) -> list[str]:

@@ -73,10 +73,9 @@ class ReadingSettings(Settings):
         """Returns the settings, without a split where the input comes in two."""
         return self.model_copy(update={"split": SplitSettings()}) if layout.is_split else self
 
-    def as_text(self) -> set[str | None]:
+    def as_text(self) -> set[str]:
         """Returns the columns that are text whatever their values look like."""
-        columns = self.columns
-        return {columns.text, columns.ad_id, columns.user_id, *self.categorical}
+        return {*self.columns.texts(), *self.categorical}
 
     def required(self) -> list[str]:
         """Returns the columns that every file of a training's input must have."""

@@ -25,6 +25,8 @@ app = typer.Typer(
     "1 anything else.",
 )
 
+app.command(rich_help_panel="Data")(data.check)
+
 sample = typer.Typer(help="Write sample data, as a CSV that a run reads.", no_args_is_help=True)
 sample.command()(data.campaign)
 sample.command()(data.movielens)

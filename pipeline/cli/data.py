@@ -7,7 +7,32 @@ from typing import Annotated
 
 import typer
 
+from components.errors import InputError
 from pipeline.cli.options import ConfigFile, Overrides, load_settings, quiet
+
+
+def check(
+    path: Annotated[
+        Path | None, typer.Argument(help="CSV or Parquet file, or a folder; else data.input.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")] = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Read data as a run does first, in seconds, and say what it would make of it."""
+    from rich.console import Console
+
+    from components.example_gen.settings import ReadingSettings
+    from pipeline.data_check import check as check_data
+
+    settings = load_settings(config, overrides).data if config else None
+    if path is None and settings is None:
+        raise InputError("give the path of a file or folder, or --config with data.input")
+    if overrides and settings is None:
+        raise InputError("--set overrides a setting of the file that --config names; give both")
+    input_path = path or settings.input if settings else path
+    assert input_path is not None
+    if not check_data(input_path, settings or ReadingSettings(), Console(highlight=False)):
+        raise typer.Exit(InputError.exit_code)
 
 
 def campaign(

@@ -91,7 +91,7 @@ def _mean(label: Any) -> float | None:
 
 
 def _column(name: str, columns: Columns, splits: list[Any], seen: list[Any]) -> Column:
-    role = _role(name, columns)
+    role = columns.role(name)
     is_text = any(each and each.WhichOneof("stats") == "string_stats" for each in seen)
     is_attribute = role == "attribute"
     return Column(
@@ -104,18 +104,6 @@ def _column(name: str, columns: Columns, splits: list[Any], seen: list[Any]) -> 
         values=_values(seen) if is_text and is_attribute else [],
         range=[] if is_text or not is_attribute else list(_ranges(seen)),
     )
-
-
-def _role(name: str, columns: Columns) -> str:
-    roles = {
-        columns.text: "ad text",
-        columns.ad_id: "ad id",
-        columns.label: "label",
-        columns.user_id: "user id",
-    }
-    if name in roles:
-        return roles[name]
-    return "attribute" if columns.attributes([name]) else "not used"
 
 
 def _missing(feature: Any, rows: int) -> float:
