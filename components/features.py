@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # The four SavedModels, in the order they are pushed: a model comes after the ones it depends on.
 ITEM_TOWER = "item_tower"
@@ -59,6 +59,32 @@ class Columns(BaseModel):
     ad_id: str = Field("message_id", min_length=1, description="The ad's id.")
     label: str = Field("clicked", min_length=1, description="1 if the user clicked, else 0.")
     user_id: str | None = Field(None, description="The user's id, where the data has one.")
+    weight: str | None = Field(
+        None, description="How many rows each stands for, where the log was thinned."
+    )
+    impressions: str | None = Field(
+        None, description="How many impressions a row stands for, where rows are counts."
+    )
+    clicks: str | None = Field(
+        None, description="How many of these were clicked; takes the place of the label."
+    )
+
+    @model_validator(mode="after")
+    def _counts_come_together(self) -> Columns:
+        if (self.impressions is None) != (self.clicks is None):
+            raise ValueError("impressions and clicks are columns of the same log: name both")
+        return self
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether a row stands for several impressions."""
+        return self.impressions is not None
+
+    @property
+    def outcome(self) -> list[str]:
+        """The columns that say what came of a row: the label or counts, and the row's weight."""
+        named = [self.impressions, self.clicks] if self.is_counted else [self.label]
+        return [name for name in (*named, self.weight) if name is not None]
 
     @staticmethod
     def of_model(folder: Path) -> Columns:
@@ -85,5 +111,5 @@ class Columns(BaseModel):
 
     def required(self) -> list[str]:
         """Returns the columns that every file must have, beside at least one attribute."""
-        named = [self.text, self.ad_id, self.label, self.user_id]
+        named = [self.text, self.ad_id, *self.outcome, self.user_id]
         return [name for name in named if name is not None]
