@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.local_nodes import LocalNodes
 
 LOG_FILE = "run.log"
-_DATA_FACTS = ("rows", "clicks", "ads", "texts", "split", "bad_rows", "warnings")
+_DATA_FACTS = ("rows", "impressions", "clicks", "ads", "texts", "split", "bad_rows", "warnings")
 
 
 def run(config: PipelineConfig, display: Display) -> RunRecord:
@@ -38,7 +38,7 @@ def run(config: PipelineConfig, display: Display) -> RunRecord:
     """
     with display.step("check input") as step:
         data = check_data(config)
-        step.note = f"{data.rows:,} impressions, {data.ads:,} ads"
+        step.note = f"{data.impressions:,} impressions, {data.ads:,} ads"
     record = _new_record(config, data)
     logging.getLogger("components").setLevel(logging.INFO)
     try:

@@ -12,17 +12,16 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from components.errors import InputError
 from components.example_gen.blocks import Block, Header, UnreadableError, column_of
 from components.example_gen.column_profile import ColumnProfile
 from components.example_gen.csv_blocks import SEPARATORS
-from components.example_gen.csv_types import Types, convert
+from components.example_gen.csv_types import NUMBER, Types, convert
 from components.example_gen.input_files import read_blocks, read_header
 from components.example_gen.layout import WHOLE, find_layout, name_few, name_under
+from components.example_gen.outcomes import impressions_and_clicks
 from components.example_gen.settings import ReadingSettings
 from components.example_gen.split import Counts, SplitCounter, describe
 
@@ -47,7 +46,8 @@ class InputSummary:
 
     Attributes:
         rows: Number of good rows.
-        clicks: How many of them are clicked; 0 where the label is not required.
+        impressions: How many impressions they stand for.
+        clicks: How many of these are clicked; 0 where that is not required.
         ads: Number of distinct ad ids; 0 where the ad id is not required.
         texts: Number of distinct texts; 0 where the text is not required.
         splits: Rows and clicks of `train` and `eval`, of input to train on.
@@ -61,6 +61,7 @@ class InputSummary:
     """
 
     rows: int
+    impressions: int
     clicks: int
     ads: int
     texts: int
@@ -156,9 +157,9 @@ def require_splits(summary: InputSummary) -> None:
         InputError: A split has no rows, or none that is clicked, or none that is not.
     """
     problems = [
-        f"{split}: {counts.clicks:,} clicks in {counts.rows:,} rows"
+        f"{split}: {counts.clicks:,} clicks in {counts.impressions:,} impressions"
         for split, counts in summary.splits.items()
-        if counts.clicks in (0, counts.rows)
+        if counts.clicks in (0, counts.impressions)
     ]
     if problems:
         raise InputError(
@@ -242,6 +243,7 @@ class _Check:
             column.add_missing(found.rows - column.rows)
         return InputSummary(
             rows=found.rows,
+            impressions=found.impressions,
             clicks=found.clicks,
             ads=len(self._texts_of) if self._names.ad_id in self._required else 0,
             texts=len(set().union(*self._texts_of.values())),
@@ -289,10 +291,14 @@ class _Check:
         where = "" if split == WHOLE else f"{split}: "
         if not found.rows:
             yield f"{where}no good row; expected at least one below the header"
-        elif self._is_training and found.clicks in (0, found.rows):
+        elif self._is_training and found.clicks in (0, found.impressions):
+            problem = f"column {self._names.label} is {int(found.clicks > 0)} in all "
+            if self._names.is_counted:
+                problem = f"columns {self._names.impressions} and {self._names.clicks} have "
+                problem += f"{found.clicks:,} clicks in {found.impressions:,} impressions of "
             yield (
-                f"{where}column {self._names.label} is {int(found.clicks > 0)} in all "
-                f"{found.rows:,} good rows; clicks can be learned where there are both 0 and 1"
+                f"{where}{problem}{found.rows:,} good rows; clicks can be learned where there are "
+                "impressions with and without"
             )
 
     def _read_file(self, file: str, split: str) -> bool:
@@ -349,12 +355,10 @@ class _Check:
 
     def _count(self, block: Block, file: str, split: str) -> None:
         rows = block.good
-        clicked = np.zeros(len(rows), bool)
-        if self._names.label in self._required:
-            clicked = pc.equal(rows[self._names.label], b"1").to_numpy()
-        self._splits[split] += Counts(len(rows), int(clicked.sum()))
+        counts = impressions_and_clicks(rows, self._names, self._required)
+        self._splits[split] += Counts.of(*counts)
         if self._is_training and split == WHOLE:
-            self._counter.add(name_under(self._base, file), block, clicked)
+            self._counter.add(name_under(self._base, file), block, *counts)
         for name in rows.column_names:
             if name not in self._columns:
                 self._columns[name] = self._profile(name)
@@ -363,7 +367,10 @@ class _Check:
 
     def _profile(self, name: str) -> ColumnProfile:
         is_text = name in self._settings.as_text()
-        return ColumnProfile(is_text=is_text, marks=self._settings.missing)
+        profile = ColumnProfile(is_text=is_text, marks=self._settings.missing)
+        if name == self._names.weight:
+            profile.type = NUMBER  # whole numbers too, so that its type is always the same
+        return profile
 
     def _count_ads(self, rows: pa.Table) -> None:
         ad_id, text = self._names.ad_id, self._names.text

@@ -83,10 +83,11 @@ class ReadingSettings(Settings):
 
     @model_validator(mode="after")
     def _split_knows_no_label(self) -> ReadingSettings:
-        if self.columns.label in self.split.columns:
-            raise ValueError(
-                f"split: {self.columns.label} is the label, which must not decide a row's split"
-            )
+        for name in self.columns.outcome:
+            if name in self.split.columns:
+                raise ValueError(
+                    f"split: {name} says what came of a row, which must not decide its split"
+                )
         return self
 
 
