@@ -9,8 +9,8 @@ import keras
 import tensorflow as tf
 
 from components.features import ITEM_TOWER, USER_TOWER
-from components.serving_root import newest
 from components.metrics import log_loss
+from components.serving_root import newest
 from components.trainer.training import predict
 from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import TwoTower

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics import roc_auc_score
 
-from components.metrics import log_loss, normalized_entropy
+from components.metrics import log_loss
 from components.trainer.impressions import Impressions, ImpressionsWriter
 from components.trainer.settings import ModelSettings, TrainerSettings
 from components.trainer.training import ClickLoss, Scores, platt, predict, rows_a_step, train
