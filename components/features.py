@@ -102,6 +102,9 @@ class Columns(BaseModel):
             self.ad_id: "ad id",
             self.label: "label",
             self.user_id: "user id",
+            self.weight: "weight",
+            self.impressions: "impressions",
+            self.clicks: "clicks",
         }
         return roles.get(name, "attribute" if self.attributes([name]) else "not used")
 
