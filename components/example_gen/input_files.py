@@ -51,7 +51,8 @@ def read_blocks(
     """Yields the rows of a file.
 
     Bad is a row with more or fewer fields than the header, or with a field that is not UTF-8; where
-    they are required, also one whose label is not 0 or 1, whose text or ad id is empty, or whose
+    they are required, also one whose label is not 0 or 1, whose counts or
+    weight cannot be, whose text or ad id is empty, or whose
     time is none.
 
     Args:
