@@ -15,6 +15,7 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 from components.errors import InputError
 from pipeline.beam import beam_arguments
 from pipeline.config import PipelineConfig, require
+from pipeline.executor_input import OUTPUTS_FLAG
 from pipeline.graph import create_pipeline
 from pipeline.prepare import prepare_for_image
 from pipeline.settings import ResourceSettings
@@ -50,6 +51,7 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> str:
     spec = job["pipelineSpec"]
     spec["defaultPipelineRoot"] = config.deploy.pipeline_root
     _add_parameters(spec)
+    _add_outputs(spec)
     _add_resources(spec, config.deploy.resources)
     for node in _NEVER_CACHED[target]:
         spec["root"]["dag"]["tasks"][node].pop("cachingOptions", None)
@@ -127,6 +129,14 @@ def _add_parameters(spec: Json) -> None:
         component = spec["components"][node]["inputDefinitions"]["parameters"][key]
         parameters[name] = {**component, "defaultValue": inputs[key]["runtimeValue"]["constant"]}
         inputs[key] = {"componentInputParameter": name}
+
+
+def _add_outputs(spec: Json) -> None:
+    """Tells the entry point of the containers what outputs each component has."""
+    for component in spec["components"].values():
+        outputs = json.dumps(component.get("outputDefinitions", {}))
+        executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]
+        executor["container"]["args"] += [OUTPUTS_FLAG, outputs]
 
 
 def _add_resources(spec: Json, resources: dict[str, ResourceSettings]) -> None:

@@ -33,6 +33,12 @@ ENCODERS = Path("~/.cache/twotower/encoders").expanduser()
 STORE = "minio://"
 # What user 1000 of the image and the volumes that Kubeflow adds make writable.
 WRITABLE = ("home/twotower", "tmp", "gcs", "minio", "s3", ".cache", ".config", ".local")
+ENVIRONMENT = {
+    "HOME": "/home/twotower",
+    "PATH": f"{sys.prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PYTHONPATH": "/opt/twotower/app",  # in the image, it is installed from there
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
 SESSION = {
     "Provider": "minio",
     "Params": {
@@ -216,29 +222,14 @@ class Harness:
 
     def _start(self, task: str, label: str, command: Sequence[str], pod: Path) -> None:
         invocation = json.dumps(self.given[task], separators=(",", ":"))
-        mounts = [
-            *(("rw", pod / folder, f"/{folder}") for folder in WRITABLE),
-            *(("ro", folder, str(folder)) for folder in (Path(sys.prefix), Path(sys.base_prefix))),
-            ("ro", ROOT, "/opt/twotower/app"),
-            ("ro", ENCODERS, "/opt/twotower/encoders"),
-            *(
-                ("rw", self.volumes[mount["constant"]], mount["mountPath"])
-                for mount in self._pods[label]["pvcMount"]
-            ),
-        ]
+        mounts = [(pod / folder, f"/{folder}") for folder in WRITABLE]
+        for mount in self._pods[label]["pvcMount"]:
+            mounts.append((self.volumes[mount["constant"]], mount["mountPath"]))
         result = subprocess.run(
-            [
-                *("unshare", "--map-root-user", "--mount", str(POD), str(pod / "root")),
-                *(str(part) for mount in mounts for part in mount),
-                "--",
-                *(part.replace("{{$}}", invocation) for part in command),
-            ],
-            env={
-                "HOME": "/home/twotower",
-                "PATH": f"{sys.prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-                "PYTHONPATH": "/opt/twotower/app",  # in the image, it is installed from there
-                "TF_CPP_MIN_LOG_LEVEL": "3",
-            },
+            self.container(
+                pod / "root", mounts, [part.replace("{{$}}", invocation) for part in command]
+            ),
+            env=ENVIRONMENT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -246,6 +237,23 @@ class Harness:
         )
         if result.returncode:
             raise TaskFailedError(task, result.returncode, result.stdout)
+
+    def container(
+        self, root: Path, mounts: Sequence[tuple[Path, str]], command: Sequence[str]
+    ) -> list[str]:
+        """Returns the command line of a container; `root` is an empty folder for it."""
+        image = [
+            *((folder, str(folder)) for folder in (Path(sys.prefix), Path(sys.base_prefix))),
+            (ROOT, "/opt/twotower/app"),
+            (ENCODERS, "/opt/twotower/encoders"),
+        ]
+        return [
+            *("unshare", "--map-root-user", "--mount", str(POD), str(root)),
+            *(part for outside, inside in image for part in ("ro", str(outside), inside)),
+            *(part for outside, inside in mounts for part in ("rw", str(outside), inside)),
+            "--",
+            *command,
+        ]
 
     def _recorded(self, artifacts: Mapping[str, Json], file: Path) -> Outputs:
         """Does what the launcher and the metadata store do with what a container reports."""
