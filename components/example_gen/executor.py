@@ -25,6 +25,7 @@ from tfx.utils import proto_utils
 from components.example_gen.blocks import BadRow
 from components.example_gen.csv_reader import InputSummary, check_files, require_splits
 from components.example_gen.examples import serialize
+from components.example_gen.filesystem import list_files
 from components.example_gen.input_files import read_blocks, read_header
 from components.example_gen.layout import WHOLE, Layout, is_data, name_under
 from components.example_gen.settings import ReadingSettings
@@ -90,11 +91,11 @@ def _find_files(base: str, input_config: example_gen_pb2.Input) -> dict[str, lis
     """Returns the files that are read, by split, wherever they are."""
     layout = Layout(base, {split.name: split.pattern for split in input_config.splits})
     return {
-        split: sorted(
+        split: [
             file
-            for file in fileio.glob(f"{base}/{pattern}")
-            if layout.is_file or (is_data(file.rpartition("/")[2]) and not fileio.isdir(file))
-        )
+            for file in list_files(base, pattern)
+            if layout.is_file or is_data(file.rpartition("/")[2])
+        ]
         for split, pattern in layout.patterns.items()
     }
 
