@@ -2,7 +2,7 @@
 # Paths are relative, so that the clone's own path may hold spaces.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick lint docs format bench lock clean
+.PHONY: help setup demo test test-quick test-image lint docs format bench lock clean
 
 BIN := .venv/bin
 PACKAGES := pipeline components serving
@@ -29,6 +29,9 @@ test: ## Run every test
 test-quick: ## Run the tests that take seconds, not the end-to-end ones
 	@scripts/setup.sh dev
 	@$(PYTEST) -m "not e2e"
+
+test-image: ## Build the Dockerfile and run a node and the worker pool in the image
+	@scripts/test_image.sh
 
 lint: ## Check style, types and the links of the documentation, change nothing
 	@scripts/setup.sh dev
