@@ -205,8 +205,8 @@ def test_input_that_is_split_is_read_as_such() -> None:
     config = spec["root"]["dag"]["tasks"]["example-gen"]["inputs"]["parameters"]["input_config"]
     splits = json.loads(config["runtimeValue"]["constant"])["splits"]
     assert [(s["name"], s["pattern"]) for s in splits] == [
-        ("train", "train/*.csv"),
-        ("eval", "eval/*.csv"),
+        ("train", "train/*"),
+        ("eval", "eval/*"),
     ]
 
 
