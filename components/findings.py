@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
+from components.errors import printable
+
 _WIDTH = 100
 
 
@@ -59,7 +61,8 @@ def table(findings: Iterable[Finding]) -> str:
     """Lays findings out as a table for a terminal."""
     rows = Table("split", "column", "what is wrong", "how much", box=None, pad_edge=False)
     for finding in findings:
-        rows.add_row(finding.split, finding.column or "–", finding.problem, finding.detail)
+        row = (finding.split, finding.column or "–", finding.problem, finding.detail)
+        rows.add_row(*map(printable, row))
     text = io.StringIO()
     Console(file=text, width=_WIDTH, color_system=None).print(rows, markup=False)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

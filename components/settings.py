@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Settings(BaseModel):
-    """A group of settings: a key that is not listed here is an error."""
+    """A group of settings: a key that is not listed here is an error, and so is an infinite number.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    A path may begin with `~`.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True
+    )
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _expand_home(cls, value: Any) -> Any:
+        if isinstance(value, Path):
+            return value.expanduser()
+        if isinstance(value, str) and value.startswith("~/"):
+            return str(Path(value).expanduser())
+        return value

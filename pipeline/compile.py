@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
@@ -13,9 +13,9 @@ from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
 )
 
 from components.errors import InputError
+from components.output_file import write_text
 from pipeline.beam import beam_arguments
 from pipeline.config import PipelineConfig, require
-from pipeline.executor_input import OUTPUTS_FLAG
 from pipeline.graph import create_pipeline
 from pipeline.prepare import prepare_for_image
 from pipeline.settings import ResourceSettings
@@ -39,12 +39,6 @@ _NEVER_CACHED = {
 
 _STORES = {"kubeflow": ("gs://", "s3://", "minio://"), "vertex": ("gs://",)}
 
-# Those that the input can be read from; MinIO is an S3 with an address.
-_INPUTS = {"kubeflow": ("gs://", "s3://"), "vertex": ("gs://",)}
-_MINIO = "; MinIO is an s3://, with its AWS_ENDPOINT_URL in deploy.kubeflow.secrets"
-
-_MOUNTS = {"kubeflow": "on one of deploy.kubeflow.volumes", "vertex": "/gcs/<bucket>/<folder>"}
-
 
 def compile_pipeline(config: PipelineConfig, target: Target) -> str:
     """Returns the specification: for Kubeflow the YAML, for Vertex the JSON of a job.
@@ -57,7 +51,6 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> str:
     spec = job["pipelineSpec"]
     spec["defaultPipelineRoot"] = config.deploy.pipeline_root
     _add_parameters(spec)
-    _add_outputs(spec)
     _add_resources(spec, config.deploy.resources)
     for node in _NEVER_CACHED[target]:
         spec["root"]["dag"]["tasks"][node].pop("cachingOptions", None)
@@ -76,8 +69,7 @@ def write_specification(config: PipelineConfig, target: Target, file: Path) -> N
     if file.suffix != SUFFIXES[target]:
         raise InputError(f"--out {file}: {target} reads a file that ends in {SUFFIXES[target]}")
     text = compile_pipeline(config, target)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    write_text(file, text)
 
 
 def _check(config: PipelineConfig, target: Target) -> None:
@@ -95,22 +87,12 @@ def _check(config: PipelineConfig, target: Target) -> None:
             f"deploy.pipeline_root: {root}: the workers of beam.runner={config.beam.runner} reach "
             "artifacts in gs:// only; use beam.runner=local, or keep artifacts there"
         )
-    mounts = ["/gcs"] if target == "vertex" else sorted(deploy.kubeflow.volumes.values())
-    if not (str(deploy.input).startswith(_INPUTS[target]) or _is_in(deploy.input, mounts)):
-        raise InputError(
-            f"deploy.input: {deploy.input}: expected a folder that {target} can read: mounted "
-            f"({_MOUNTS[target]}), or in {' or '.join(_INPUTS[target])}"
-            f"{_MINIO if target == 'kubeflow' else ''}"
-        )
-    if not _is_in(deploy.serving_root, mounts):
+    if not (deploy.serving_root and deploy.serving_root.is_absolute()):
         raise InputError(
             f"deploy.serving_root: {deploy.serving_root}: expected an absolute folder that the "
-            f"containers have mounted: {_MOUNTS[target]}"
+            "containers have mounted: /gcs/<bucket>/<folder> on Vertex, one of "
+            "deploy.kubeflow.volumes on Kubeflow"
         )
-
-
-def _is_in(folder: object, mounts: list[str]) -> bool:
-    return any(PurePosixPath(str(folder)).is_relative_to(mount) for mount in mounts)
 
 
 def _compile(config: PipelineConfig) -> Json:
@@ -147,14 +129,6 @@ def _add_parameters(spec: Json) -> None:
         inputs[key] = {"componentInputParameter": name}
 
 
-def _add_outputs(spec: Json) -> None:
-    """Tells the entry point of the containers what outputs each component has."""
-    for component in spec["components"].values():
-        outputs = json.dumps(component.get("outputDefinitions", {}))
-        executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]
-        executor["container"]["args"] += [OUTPUTS_FLAG, outputs]
-
-
 def _add_resources(spec: Json, resources: dict[str, ResourceSettings]) -> None:
     for node, settings in resources.items():
         name = node.replace("_", "-")
@@ -177,15 +151,8 @@ def _platform(spec: Json, config: PipelineConfig) -> Json:
 
 
 def _pod(config: PipelineConfig) -> Json:
-    volumes, secrets = config.deploy.kubeflow.volumes, config.deploy.kubeflow.secrets
+    volumes = config.deploy.kubeflow.volumes
     return {
         "podMetadata": {"labels": dict(config.deploy.labels)},
         "pvcMount": [{"constant": claim, "mountPath": folder} for claim, folder in volumes.items()],
-        "secretAsEnv": [
-            {
-                "secretName": secret,
-                "keyToEnv": [{"secretKey": key, "envVar": name} for name, key in keys.items()],
-            }
-            for secret, keys in secrets.items()
-        ],
     }

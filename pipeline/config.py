@@ -21,6 +21,9 @@ from components.transform.settings import TextEncoderSettings, TransformSettings
 from components.validator.settings import ValidatorSettings
 from pipeline.settings import BeamSettings, DeploySettings, TuneSettings
 
+# How pydantic names the members of a union in the location of an error.
+_OF_PYDANTIC = {"str", "int", "float", "bool", "path", "none", "is-instance", "constrained-str"}
+
 # Old keys, read for one more version, and what they are called now.
 _RENAMED = {
     "model.centre": "model.center_embeddings",
@@ -72,12 +75,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
         InputError: a file that cannot be read, or settings that are unknown or wrong, all at once.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file; give the path of a YAML file of settings"
         ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); give a YAML file of settings"
+        ) from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read as YAML: {error}") from None
     if not isinstance(values, dict):
         raise InputError(
@@ -133,7 +140,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
             raise InputError(f"--set {override}: {group} is a value, not a group of settings")
         values = inner
     try:
-        values[name] = yaml.safe_load(text)
+        values[name] = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise InputError(f"--set {override}: {text!r} is not a YAML value: {error}") from None
 
@@ -148,13 +155,63 @@ def _rename(values: dict[str, Any], path: Path) -> None:
             settings.setdefault(new.split(".")[1], settings.pop(name))
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} is there twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+# What is expected, in words, by the type of pydantic's error; the rest is said well enough there.
+_EXPECTED = {
+    "path_type": "a path",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a text",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "a group of keys and values",
+    "model_type": "a group of settings",
+    "model_attributes_type": "a group of settings",
+}
+
+
 def _explain(problem: Any) -> str:
-    key = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: no such setting; there are: {', '.join(_siblings(problem['loc']))}"
-    if problem["type"] == "missing":
-        return f"{key}: missing; {_field_meaning(problem['loc'])}"
-    return f"{key}: {problem['msg']}, got {problem['input']!r}"
+    location = _location(problem["loc"])
+    key, kind = ".".join(map(str, location)), problem["type"]
+    if kind == "extra_forbidden":
+        return f"{key}: no such setting; there are: {', '.join(_siblings(location))}"
+    if kind == "missing":
+        return f"{key}: missing; {_field_meaning(location)}"
+    if kind == "value_error":
+        return ": ".join(filter(None, [key, str(problem["ctx"]["error"])]))
+    said = problem["msg"].removeprefix("Input should be ").removeprefix("Value should be ")
+    return f"{key}: expected {_EXPECTED.get(kind, said)}, got {problem['input']!r}"
+
+
+def _location(location: Sequence[str | int]) -> list[str | int]:
+    """Returns the keys of a setting, without what pydantic adds of its own types."""
+    keys: list[str | int] = []
+    for part in location:
+        is_key = isinstance(part, int) or (
+            part.replace("_", "").replace("-", "").isalnum() and part not in _OF_PYDANTIC
+        )
+        if is_key or part in _siblings([*keys, ""]):
+            keys.append(part)
+    return keys
 
 
 def _group(location: Sequence[str | int]) -> type[BaseModel]:

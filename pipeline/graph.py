@@ -27,7 +27,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
     """Returns the nodes in the order in which data meets them."""
     columns = config.data.columns.model_dump()
 
-    example_gen = csv_example_gen(prepared.layout, config.data.reading(), prepared.data_fingerprint)
+    example_gen = csv_example_gen(prepared.layout, config.data.reading())
     examples = example_gen.outputs["examples"]
 
     statistics = BlockStatistics(examples=examples).with_id("statistics")
@@ -103,6 +103,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
         serving_root=config.pusher.serving_root,
         keep_versions=config.pusher.keep_versions,
         cache_key=prepared.push_cache_key,
+        again=prepared.push_again,
     )
     return [
         example_gen,

@@ -8,49 +8,89 @@ import traceback
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from components.errors import AnomalyError, NotBlessedError, TwotowerError, reason
+from components.errors import (
+    AnomalyError,
+    InputError,
+    NotBlessedError,
+    TwotowerError,
+    WithdrawnError,
+    last_cause,
+    reason,
+)
 from components.example_gen.csv_reader import InputSummary
 from pipeline.config import PipelineConfig
 from pipeline.display import Display
-from pipeline.prepare import check_data, prepare
+from pipeline.interruption import Interrupted, received
+from pipeline.prepare import check_data, check_machine, prepare
 from pipeline.quiet import output_to
-from pipeline.run_record import NodeRecord, RunRecord, Status
+from pipeline.run_record import NodeRecord, RunRecord, Status, hold
 
 if TYPE_CHECKING:
     from pipeline.local_nodes import LocalNodes
 
 LOG_FILE = "run.log"
-_DATA_FACTS = ("rows", "impressions", "clicks", "ads", "texts", "split", "bad_rows", "warnings")
+_DATA_FACTS = ("rows", "clicks", "ads", "texts", "split", "bad_rows", "warnings")
 
 
-def run(config: PipelineConfig, display: Display) -> RunRecord:
+def run(config: PipelineConfig, display: Display, *, again: bool = False) -> RunRecord:
     """Runs the pipeline from the CSV to the push.
 
     Args:
         config: the settings.
         display: shows the progress.
+        again: push the model even if it was withdrawn.
 
     Returns:
         The record of the run, which is also in the run's folder; its status says how it ended.
 
     Raises:
-        InputError: the input or the settings cannot be used; nothing was run.
+        InputError: the input or the settings cannot be used, or another run of this pipeline is
+            under way; nothing was run.
+        Interrupted: a signal asked to stop; the record says so.
     """
+    check_machine(config)
     with display.step("check input") as step:
         data = check_data(config)
-        step.note = f"{data.impressions:,} impressions, {data.ads:,} ads"
-    record = _new_record(config, data)
+        step.note = f"{data.rows:,} impressions, {data.ads:,} ads"
+    config.folder.mkdir(parents=True, exist_ok=True)
+    with hold(config.folder) as is_first:
+        if not is_first:
+            raise InputError(
+                f"{config.folder}: another run of this pipeline is under way; wait for its end, or "
+                "give one of them another name"
+            )
+        record = _new_record(config, data)
+        with hold(record.folder):
+            _run(config, record, display, again)
+            _report(record, display)
+    return record
+
+
+def _run(config: PipelineConfig, record: RunRecord, display: Display, again: bool) -> None:
+    record.write()
     logging.getLogger("components").setLevel(logging.INFO)
     try:
         with output_to(record.folder / LOG_FILE):
-            _run_nodes(_load(config, display), record, display)
+            _run_nodes(_load(config, display, again), record, display)
         record.status, record.exit_code = "pushed", 0
-    except Exception as error:
+    except (Exception, Interrupted) as error:
+        if number := received():
+            raise _interrupted(number, record) from None
         _explain(error, record)
     finally:
         record.write()
-    _report(record, display)
-    return record
+
+
+def _interrupted(number: int, record: RunRecord) -> Interrupted:
+    node = record.nodes[-1].id if record.nodes else "the start"
+    interrupted = Interrupted(
+        number,
+        f"run {record.run_id} was interrupted in {node}: what is in service is whole and the nodes "
+        "that were done are kept; the same command goes on from there",
+    )
+    record.status, record.exit_code = "interrupted", interrupted.exit_code
+    record.message = str(interrupted)
+    return interrupted
 
 
 def _report(record: RunRecord, display: Display) -> None:
@@ -71,7 +111,7 @@ def _new_record(config: PipelineConfig, data: InputSummary) -> RunRecord:
     return RunRecord(
         run_id=run_id,
         folder=folder,
-        status="failed",
+        status="running",
         exit_code=TwotowerError.exit_code,
         config=config.model_dump(mode="json"),
         data={name: getattr(data, name) for name in _DATA_FACTS},
@@ -79,11 +119,11 @@ def _new_record(config: PipelineConfig, data: InputSummary) -> RunRecord:
     )
 
 
-def _load(config: PipelineConfig, display: Display) -> LocalNodes:
+def _load(config: PipelineConfig, display: Display, again: bool) -> LocalNodes:
     with display.step("load TFX"):
         from pipeline.local_nodes import LocalNodes
     with display.step("text encoder"):
-        prepared = prepare(config)
+        prepared = prepare(config, again)
     return LocalNodes(config, prepared)
 
 
@@ -98,20 +138,25 @@ def _run_nodes(nodes: LocalNodes, record: RunRecord, display: Display) -> None:
                 step.note = "cached" if result.state == "cached" else ""
         finally:
             result.seconds = time.monotonic() - start
+        record.write()
     record.version = nodes.pushed_version
 
 
-def _explain(error: Exception, record: RunRecord) -> None:
+def _explain(error: BaseException, record: RunRecord) -> None:
     """Puts into the record why a run ended early."""
+    record.status = "failed"
     cause = reason(error)
     if cause is None:
         with (record.folder / LOG_FILE).open("a", encoding="utf-8") as log:
             traceback.print_exception(error, file=log)
         node = record.nodes[-1].id if record.nodes else "the start"
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        record.message = f"{node} failed: {lines[-1]}\nThe log: {record.folder / LOG_FILE}"
+        record.message = f"{node} failed: {last_cause(error)}\nThe log: {record.folder / LOG_FILE}"
         return
-    statuses: dict[type, Status] = {NotBlessedError: "not blessed", AnomalyError: "stopped by data"}
+    statuses: dict[type, Status] = {
+        NotBlessedError: "not blessed",
+        WithdrawnError: "withdrawn",
+        AnomalyError: "stopped by data",
+    }
     record.status = statuses.get(type(cause), "failed")
     record.exit_code = cause.exit_code
     record.message = str(cause)

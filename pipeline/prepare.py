@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +12,17 @@ import components
 from components.errors import InputError
 from components.example_gen.csv_reader import InputSummary, check_input, require_splits
 from components.example_gen.layout import Layout, find_layout, folder_layout
+from components.output_file import output_file
 from components.pusher.cache_key import push_cache_key
+from components.pusher.work_folder import check_root, existing
+from components.schema_gate.schema_file import check_schema
 from pipeline.config import PipelineConfig
+
+# Bytes that a run writes, as measured: of artifacts for each of the input's, and beside them four
+# exports with a text encoder each; then a copy of these in the serving root.
+_ARTIFACTS_BY_INPUT = 0.5
+_ARTIFACTS = 1.0e9
+_PUSH = 0.5e9
 
 IMAGE_FOLDER = Path("/opt/twotower/app")  # where the Dockerfile puts the project
 
@@ -21,22 +32,22 @@ class Prepared:
     """What the graph's nodes depend on beside the settings.
 
     Attributes:
-        layout: where the input's files are.
-        data_fingerprint: of their content; "" where only the nodes see them.
+        layout: where the CSV files are.
         schema_file: a copy of the curated schema, under a name that changes with its content.
         encoder_folder: the compiled text encoder.
         encoder_fingerprint: of its weights and graph.
         code_fingerprint: of the components' code.
         push_cache_key: see `components.pusher.cache_key`.
+        push_again: whether a model that was withdrawn is pushed again.
     """
 
     layout: Layout
-    data_fingerprint: str
     schema_file: str
     encoder_folder: str
     encoder_fingerprint: str
     code_fingerprint: str
     push_cache_key: str
+    push_again: bool
 
 
 def check_data(config: PipelineConfig) -> InputSummary:
@@ -50,8 +61,42 @@ def check_data(config: PipelineConfig) -> InputSummary:
     return summary
 
 
-def prepare(config: PipelineConfig) -> Prepared:
+def check_machine(config: PipelineConfig) -> None:
+    """Finds what would stop a run late: a schema, a folder or a disk that cannot do.
+
+    Raises:
+        InputError: something would; it is named.
+    """
+    check_schema(config.data.schema_file)
+    check_root(config.pusher.serving_root)
+    folder = existing(config.folder)
+    if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+        raise InputError(f"runs: {config.folder}: cannot be written to, for the sake of {folder}")
+    _check_disk(config)
+
+
+def _check_disk(config: PipelineConfig) -> None:
+    layout = find_layout(config.data.input)
+    rows = sum(Path(file).stat().st_size for files in layout.files().values() for file in files)
+    for folder, needed in (
+        (existing(config.folder), rows * _ARTIFACTS_BY_INPUT + _ARTIFACTS),
+        (existing(config.pusher.serving_root), _PUSH),
+    ):
+        free = shutil.disk_usage(folder).free
+        if free < needed:
+            raise InputError(
+                f"{folder}: {free / 1e9:.1f} GB are free there and a run is expected to need "
+                f"{needed / 1e9:.1f} GB; make room, or set runs or pusher.serving_root to another "
+                "disk"
+            )
+
+
+def prepare(config: PipelineConfig, again: bool = False) -> Prepared:
     """Finds the input's files, and makes the text encoder where this machine has not got it yet.
+
+    Args:
+        config: the settings.
+        again: whether a model that was withdrawn is pushed again.
 
     Raises:
         InputError: a file or an encoder that the settings name cannot be used.
@@ -59,15 +104,14 @@ def prepare(config: PipelineConfig) -> Prepared:
     from components.transform import text_encoder
 
     encoder = compile_encoder(config)
-    layout = find_layout(config.data.input)
     return Prepared(
-        layout=layout,
-        data_fingerprint=layout.fingerprint(),
+        layout=find_layout(config.data.input),
         schema_file=str(_copy_of_schema(config)),
         encoder_folder=str(encoder),
         encoder_fingerprint=text_encoder.fingerprint(encoder),
         code_fingerprint=_fingerprint_of_code(),
         push_cache_key=push_cache_key(config.pusher.serving_root),
+        push_again=again,
     )
 
 
@@ -84,12 +128,12 @@ def prepare_for_image(config: PipelineConfig) -> Prepared:
     encoder = compile_encoder(config)
     return Prepared(
         layout=folder_layout(str(config.deploy.input), config.deploy.is_split),
-        data_fingerprint="",
         schema_file=str(IMAGE_FOLDER / config.data.schema_file),
         encoder_folder=str(config.deploy.encoders / encoder.name),
         encoder_fingerprint=text_encoder.fingerprint(encoder),
         code_fingerprint=_fingerprint_of_code(),
         push_cache_key="",  # nodes that depend on the serving root are not cached there
+        push_again=False,
     )
 
 
@@ -103,22 +147,16 @@ def compile_encoder(config: PipelineConfig) -> Path:
 
     settings = config.text_encoder
     return text_encoder.compile_encoder(
-        settings.encoder, settings.preprocessor, settings.max_tokens, settings.cache.expanduser()
+        settings.encoder, settings.preprocessor, settings.max_tokens, settings.cache
     )
 
 
 def _copy_of_schema(config: PipelineConfig) -> Path:
-    try:
-        content = config.data.schema_file.read_bytes()
-    except OSError as error:
-        raise InputError(
-            f"{config.data.schema_file}: cannot be read ({error.strerror}); data.schema_file names "
-            "the curated schema, and `twotower schema infer` drafts one"
-        ) from None
+    content = config.data.schema_file.read_bytes()
     # TFX caches by the name of the file.
     copy = config.folder / "schemas" / hashlib.sha256(content).hexdigest()[:16] / "schema.pbtxt"
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    copy.write_bytes(content)
+    with output_file(copy) as partial:
+        partial.write_bytes(content)
     return copy
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
+
+from components.errors import printable
 
 
 @contextmanager
@@ -26,3 +30,29 @@ def output_to(log: Path) -> Iterator[None]:
         for number, descriptor in enumerate(kept, start=1):
             os.dup2(descriptor, number)
             os.close(descriptor)
+
+
+def show_warnings() -> None:
+    """Lets what our own code warns of reach the terminal, each warning once, whatever is quiet."""
+    handler = _Warnings(os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8"))
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("Warning: %(message)s"))
+    for name in ("components.serving_root", "components.pusher", "pipeline"):
+        logging.getLogger(name).addHandler(handler)
+
+
+class _Warnings(logging.StreamHandler[TextIO]):
+    """Prints a warning once, and control characters as escapes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._shown: set[str] = set()
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        is_new = message not in self._shown
+        self._shown.add(message)
+        return is_new

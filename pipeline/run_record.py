@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from components.errors import InputError
 from components.findings import Finding
+from components.output_file import write_text
 
-Status = Literal["pushed", "not blessed", "stopped by data", "failed"]
+Status = Literal[
+    "running",
+    "pushed",
+    "not blessed",
+    "withdrawn",
+    "stopped by data",
+    "failed",
+    "interrupted",
+    "killed",
+]
 
 NodeState = Literal["done", "cached", "failed"]
 
@@ -38,7 +53,7 @@ class RunRecord(BaseModel):
     Attributes:
         run_id: the time it began.
         folder: where its log, this record and its report are.
-        status: how it ended.
+        status: how it ended; running until then.
         exit_code: of the command.
         message: why it did not push, if it did not.
         findings: what is wrong with the data, if that stopped it, and what else was noticed in it.
@@ -68,9 +83,44 @@ class RunRecord(BaseModel):
 
     def write(self) -> None:
         """Writes the record into the run's folder."""
-        (self.folder / RECORD_FILE).write_text(self.model_dump_json(indent=1), encoding="utf-8")
+        write_text(self.folder / RECORD_FILE, self.model_dump_json(indent=1))
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[bool]:
+    """Holds a folder for as long as this process lives and the context lasts.
+
+    Yields:
+        Whether nobody else holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
 
 
 def read_record(folder: Path) -> RunRecord:
-    """Reads the record of the run in `folder`."""
-    return RunRecord.model_validate_json((folder / RECORD_FILE).read_text(encoding="utf-8"))
+    """Reads the record of the run in `folder`.
+
+    Raises:
+        InputError: it cannot be read, is damaged or of another version of twotower.
+    """
+    file = folder / RECORD_FILE
+    try:
+        record = RunRecord.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        lines = str(error).splitlines()
+        raise InputError(
+            f"{file}: damaged, or written by another version of twotower ({lines[0]})"
+        ) from None
+    if record.status == "running":
+        with hold(folder) as nobody_runs:
+            if nobody_runs:  # the process ended before it could say how
+                record.status = "killed"
+    return record

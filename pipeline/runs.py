@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
-from pydantic import ValidationError
 from rich.table import Table
 from rich.text import Text
 
@@ -17,21 +17,22 @@ from pipeline.run_record import RECORD_FILE, RunRecord, read_record
 
 _SHOWN = 5
 
+_LOGGER = logging.getLogger(__name__)
+
 
 def find_runs(folder: Path) -> list[RunRecord]:
     """Reads the records of the runs in a pipeline's folder, or in a folder of several pipelines.
 
     Returns:
-        The runs, oldest first, without those that were killed before they wrote a record, or wrote
-        one in another version's form.
+        The runs, oldest first; one whose record cannot be read is named in a warning.
     """
     files = [*folder.glob(f"*/{RECORD_FILE}"), *folder.glob(f"*/*/{RECORD_FILE}")]
     records = []
-    for file in files:
+    for file in sorted(files):
         try:
             records.append(read_record(file.parent))
-        except ValidationError:
-            continue
+        except InputError as error:
+            _LOGGER.warning("%s", error)
     return sorted(records, key=lambda record: record.run_id)
 
 
@@ -43,13 +44,11 @@ def open_run(run: str, folder: Path) -> RunRecord:
         folder: where a run with that id is looked for, see `find_runs`.
 
     Raises:
-        InputError: there is no such run, or its record is in another version's form.
+        InputError: there is no such run, or its record cannot be read.
     """
-    if (Path(run) / RECORD_FILE).exists():
-        try:
-            return read_record(Path(run))
-        except ValidationError:
-            raise InputError(f"{run}: its record was written by another version") from None
+    for path in (Path(run), folder / run):
+        if (path / RECORD_FILE).exists():
+            return read_record(path)
     runs = find_runs(folder)
     for record in runs:
         if record.run_id == run:
@@ -86,11 +85,16 @@ def run_in_service(record: RunRecord) -> RunRecord | None:
 
 
 def metrics_of(record: RunRecord) -> Metrics | None:
-    """Reads what was measured of a run's model, if it got so far."""
+    """Reads what was measured of a run's model, if it got so far; a damaged file is named."""
     folder = record.output("evaluator", "evaluation")
     if folder is None or not (folder / METRICS_FILE).exists():
         return None
-    return read_metrics(str(folder))
+    try:
+        return read_metrics(str(folder))
+    except (OSError, ValueError) as error:
+        line = str(error).splitlines()[0]
+        _LOGGER.warning("%s: cannot be read (%s)", folder / METRICS_FILE, line)
+        return None
 
 
 def list_runs(records: list[RunRecord]) -> Table:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.errors import InputError
+from components.output_file import write_text
 from components.schema_gate.infer import accept, read_statistics
 from pipeline.config import PipelineConfig
 from pipeline.run_record import RunRecord
@@ -39,7 +40,7 @@ class Proposal:
 
     def write(self) -> None:
         """Writes the changed schema."""
-        self.file.write_text(self.after, encoding="utf-8")
+        write_text(self.file, self.after)
 
 
 def propose(config: PipelineConfig, run: str | None) -> Proposal:

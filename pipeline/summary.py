@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from components.errors import printable
 from components.evaluator.verdict import VERDICT_FILE, read_verdict
 from components.features import EVAL
 from components.findings import read_notes
@@ -13,6 +14,7 @@ _HEADLINES = {
     "pushed": "[bold green]Pushed[/] as version {version}",
     "not blessed": "[bold red]Not blessed[/], nothing was pushed",
     "stopped by data": "[bold red]Stopped by the data[/], nothing was pushed",
+    "withdrawn": "[bold red]Withdrawn before[/], nothing was pushed",
     "failed": "[bold red]Failed[/]",
 }
 
@@ -24,20 +26,19 @@ def show(record: RunRecord, console: Console) -> None:
     if all(node.state == "cached" for node in record.nodes) and record.status == "pushed":
         console.print("Nothing changed since an earlier run: every node came from the cache.")
     data = record.data
-    impressions = data.get("impressions", data["rows"])  # an old record has rows alone
     console.print(
-        f"{impressions:,} impressions, {data['clicks']:,} clicks, {data['ads']:,} ads"
+        f"{data['rows']:,} impressions, {data['clicks']:,} clicks, {data['ads']:,} ads"
         + (f", {data['bad_rows']:,} bad rows set aside" if data["bad_rows"] else "")
     )
     if "split" in data:
         console.print(f"Split: {data['split']}", markup=False)
     for warning in [*data["warnings"], *_notes(record)]:
-        console.print(f"Warning: {warning}", markup=False)
+        console.print(printable(f"Warning: {warning}"), markup=False)
     for line in _verdict(record):
         console.print(line, markup=False)
     refused_by_gate = any(line.startswith("FAIL") for line in _verdict(record))
     if record.status != "pushed" and not (record.status == "not blessed" and refused_by_gate):
-        console.print(record.message, markup=False)
+        console.print(printable(record.message), markup=False)
     models = record.config["pusher"]["serving_root"]
     if record.status == "pushed":
         console.print(f"Models: {models}")

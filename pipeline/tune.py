@@ -19,6 +19,7 @@ import yaml
 
 from components.errors import InputError
 from components.metrics import auc, log_loss, normalized_entropy
+from components.output_file import write_text
 from components.trainer.training import predict, train
 from components.trainer.training_data import FOLDER, TrainingData
 from pipeline.config import PipelineConfig
@@ -112,19 +113,21 @@ def try_settings(config: PipelineConfig, data: TrainingData) -> Trial:
     keras.utils.set_random_seed(config.trainer.seed)
     model = data.two_tower(config.model)
     train(model, data, config.trainer)
-    labels, probabilities, weights = predict(model, data.validation, data.ads).by_label()
+    logits, labels = predict(model, data.validation, data.ads)
+    clicks = labels.astype(np.int64)
+    scores = (1 + np.tanh(logits.astype(np.float64) / 2)) / 2
     return Trial(
         config,
-        log_loss=log_loss(labels, probabilities, weights) or np.nan,
-        auc=auc(labels, probabilities, 0.5, weights).value or np.nan,
-        normalized_entropy=normalized_entropy(labels, probabilities, weights) or np.nan,
+        log_loss=log_loss(clicks, scores) or np.nan,
+        auc=auc(clicks, scores, confidence=0.5).value or np.nan,
+        normalized_entropy=normalized_entropy(clicks, scores) or np.nan,
     )
 
 
 def write_settings(config: PipelineConfig, file: Path) -> None:
     """Writes the settings that are not the defaults as YAML."""
     values = config.model_dump(mode="json", exclude_unset=True)
-    file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+    write_text(file, yaml.safe_dump(values, sort_keys=False))
 
 
 class _Tuner(keras_tuner.BayesianOptimization):

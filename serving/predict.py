@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import csv as csv_format
 from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
 
 from components.errors import InputError
 from components.evaluator.score import ClickModel
 from components.example_gen.csv_types import TEXT
 from components.features import CLICK_MODEL, PROBABILITY, Columns
+from components.output_file import output_file
 from components.serving_root import in_service
-from serving.raw_rows import RawRows, types_for
+from serving.raw_rows import RawRows, typed, types_for
 
 
 class Predictor:
@@ -51,7 +52,7 @@ class Predictor:
         return float(self._model.score(row)[0])
 
     def csv(self, csv: Path, out: Path) -> int:
-        """Writes the rows of a CSV input to the file `out`, each with its click probability.
+        """Writes the rows of an input as CSV: their own values, then their click probability.
 
         Returns:
             The number of rows.
@@ -60,11 +61,18 @@ class Predictor:
             InputError: the input cannot be used, or lacks a column that the model needs.
         """
         rows = RawRows(csv, self._columns, self._model.inputs, [self._columns.text])
-        schema = pa.schema([*rows.types.items(), (PROBABILITY, pa.float64())])
-        with pyarrow.csv.CSVWriter(out, schema) as writer:
-            for table in rows:
-                scores = pa.array(self._model.score(table))
-                writer.write_table(table.append_column(schema.field(PROBABILITY), scores))
+        if PROBABILITY in rows.types:
+            raise InputError(f"{csv}: has a column {PROBABILITY} already; give it another name")
+        with (
+            output_file(out, rows.files) as partial,
+            partial.open("w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv_format.writer(file, lineterminator="\n")
+            writer.writerow([*rows.types, PROBABILITY])
+            for texts in rows.texts():
+                scores = self._model.score(typed(texts, rows.types, csv))
+                columns = [column.to_pylist() for column in texts.columns]
+                writer.writerows(zip(*columns, map(float, scores), strict=True))
         return rows.count
 
 

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from components.errors import printable
+from components.output_file import write_text
 from serving.console import pages
 from serving.preview import Preview, Segment
 
@@ -24,19 +26,21 @@ def as_json(previews: Sequence[Preview]) -> str:
 
 def write_page(previews: Sequence[Preview], file: Path) -> None:
     """Writes one HTML file that needs no network."""
-    file.write_text(pages.page(previews), encoding="utf-8")
+    write_text(file, pages.page(previews))
 
 
 def show(previews: Sequence[Preview], console: Console) -> None:
     """Prints the previews as tables."""
     for preview in previews:
-        console.print(preview.text, style="bold", markup=False, highlight=False)
+        console.print(printable(preview.text), style="bold", markup=False, highlight=False)
         parts = {"Everyone": [preview.everyone], **preview.extremes(_MOST)}
         for heading, segments in parts.items():
             console.print(_table(heading, segments))
         nearest = Table("Running ads most like it", "click rate", box=None, pad_edge=False)
         for ad in preview.nearest:
-            nearest.add_row(escape(f"{ad.ad_id}  {ad.text}"), pages.percent(ad.click_rate))
+            nearest.add_row(
+                escape(printable(f"{ad.ad_id}  {ad.text}")), pages.percent(ad.click_rate)
+            )
         console.print(nearest)
         console.print(f"Version {preview.version} of the models\n", style="dim", highlight=False)
 
@@ -47,7 +51,7 @@ def _table(heading: str, segments: Sequence[Segment]) -> Table:
         table.add_column(name, justify="right")
     for segment in segments:
         table.add_row(
-            escape(segment.name),
+            escape(printable(segment.name)),
             pages.percent(segment.share),
             pages.percent(segment.click_rate),
             pages.percent(segment.running),

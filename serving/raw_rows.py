@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from components.errors import InputError
 from components.example_gen.csv_reader import check_input, read_batches
-from components.example_gen.csv_types import NUMBER, TEXT
+from components.example_gen.csv_types import NUMBER, TEXT, Types, convert
 from components.example_gen.layout import find_layout
 from components.example_gen.settings import ReadingSettings
 from components.features import Columns
@@ -29,6 +29,7 @@ class RawRows:
     Attributes:
         count: the number of rows.
         types: of every column.
+        files: of the input, in order.
 
     Raises:
         InputError: the input cannot be used; everything that is wrong is in the message.
@@ -41,20 +42,48 @@ class RawRows:
         inputs: Mapping[str, tf.DType],
         required: Sequence[str] = (),
     ) -> None:
+        self._csv = csv
         self._settings = ReadingSettings(columns=columns)
         checked = check_input(csv, self._settings, required)
         self.count = checked.rows
         self.types = types_for(csv, checked.types, inputs)
         self._required = required
-        self._files = [file for split in find_layout(csv).files().values() for file in split]
+        self.files = [file for split in find_layout(csv).files().values() for file in split]
 
     def __iter__(self) -> Iterator[pa.Table]:
-        for batch in read_batches(self._files, self._settings, self.types, self._required):
+        for table in self.texts():
+            yield typed(table, self.types, self._csv)
+
+    def texts(self) -> Iterator[pa.Table]:
+        """Yields the rows with every value as it stands in the input."""
+        as_texts = dict.fromkeys(self.types, TEXT)
+        for batch in read_batches(self.files, self._settings, as_texts, self._required):
             yield pa.table(batch)
 
     def table(self) -> pa.Table:
         """Returns all rows."""
         return pa.concat_tables(self)
+
+
+def typed(texts: pa.Table, types: Types, csv: object) -> pa.Table:
+    """Returns columns of texts as columns of `types`.
+
+    Args:
+        texts: the columns.
+        types: of each.
+        csv: where they are from.
+
+    Raises:
+        InputError: a value is not of the type of its column.
+    """
+    return pa.table({name: _convert(name, texts[name], its, csv) for name, its in types.items()})
+
+
+def _convert(name: str, texts: pa.ChunkedArray, data_type: pa.DataType, csv: object) -> pa.Array:
+    try:
+        return convert(texts.combine_chunks().cast(pa.binary()), data_type)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{csv}, column {name}: expected {data_type} values; {error}") from None
 
 
 def types_for(

@@ -21,7 +21,8 @@ import tensorflow as tf
 
 from components.errors import InputError
 from components.features import AD_IDS, MODEL_VERSION, PROBABILITIES
-from serving.raw_rows import RawRows, read_ads
+from components.output_file import output_folder
+from serving.raw_rows import RawRows, read_ads, typed
 from serving.towers import Floats, Towers
 
 _USERS = 8192  # Most users of a block.
@@ -150,15 +151,19 @@ def score(serving_root: Path, users: Path, ads: Path, out: Path, best: int | Non
 
     Args:
         serving_root: the folder that a run pushed to.
-        users: CSV input with the users' attributes; all its columns go into the result.
+        users: CSV input with the users' attributes; all its columns go into the result, as texts.
         ads: CSV input with ad ids and texts.
-        out: folder for Parquet files, one a block of users.
+        out: folder for Parquet files, one a block of users; it is there once all are.
         best: keep so many ads a user, best first; a column for every ad if unset.
 
     Raises:
         InputError: an input cannot be used, or `out` is not empty.
     """
-    check_empty(out)
+    with output_folder(out) as folder:
+        return _score(serving_root, users, ads, folder, best)
+
+
+def _score(serving_root: Path, users: Path, ads: Path, folder: Path, best: int | None) -> Scored:
     towers = Towers(serving_root)
     rows = RawRows(users, towers.columns, towers.user_tower.inputs)
     catalogue = Ads.of(ads, towers)
@@ -166,16 +171,13 @@ def score(serving_root: Path, users: Path, ads: Path, out: Path, best: int | Non
     scorer.check(rows.types)
 
     def write(number: int, block: pa.Table) -> None:
-        table = with_scores(block, scorer.score(towers.embed_users(block)), towers.version)
-        path = out / f"part-{number:05}.parquet"
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            write_parquet(table, file)
-        partial.rename(path)
+        scores = scorer.score(towers.embed_users(typed(block, rows.types, users)))
+        with (folder / f"part-{number:05}.parquet").open("wb") as file:
+            write_parquet(with_scores(block, scores, towers.version), file)
 
     pending: deque[Future[None]] = deque()
     with ThreadPoolExecutor(WORKERS) as pool:
-        for number, block in enumerate(in_blocks(rows, scorer.users)):
+        for number, block in enumerate(in_blocks(rows.texts(), scorer.users)):
             if len(pending) == WORKERS:
                 pending.popleft().result()
             pending.append(pool.submit(write, number, block))
@@ -203,17 +205,6 @@ def write_parquet(table: pa.Table, file: BinaryIO) -> None:
     texts = [field.name for field in table.schema if field.type == pa.string()]
     # Probabilities hardly compress, and there may be thousands of columns.
     pq.write_table(table, file, compression="none", use_dictionary=texts, write_statistics=False)
-
-
-def check_empty(out: Path) -> None:
-    """Makes the folder `out` where it is not there.
-
-    Raises:
-        InputError: something is in it.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: expected an empty folder, or none yet, for the scores")
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def in_blocks(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

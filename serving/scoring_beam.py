@@ -19,12 +19,12 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from components.errors import InputError
 from components.example_gen.csv_reader import read_batches
-from components.example_gen.csv_types import Types
+from components.example_gen.csv_types import TEXT, Types
 from components.example_gen.input_files import read_header
 from components.example_gen.layout import is_data
 from components.example_gen.settings import ReadingSettings
 from components.features import USER_TOWER, Columns
-from serving.raw_rows import types_for
+from serving.raw_rows import typed, types_for
 from serving.scoring import Ads, Scored, in_blocks, make_scorer, with_scores, write_parquet
 from serving.towers import Tower, Towers
 
@@ -71,7 +71,7 @@ def score_on_beam(
         | "Spread files" >> beam.Reshuffle()
         | beam.FlatMapTuple(_Read(towers.columns, types, scorer.users))
         | "Spread blocks" >> beam.Reshuffle()
-        | beam.ParDo(_Score(tower, towers.version, catalogue, best, out))
+        | beam.ParDo(_Score(tower, towers.version, catalogue, best, out, types))
     )
     result = pipeline.run()
     result.wait_until_finish()
@@ -90,7 +90,8 @@ class _Read:
     def __call__(self, number: int, file: str) -> Iterator[_Part]:
         if set(read_header(file, self._settings).names) != set(self._types):
             raise InputError(f"{file}: expected the columns {', '.join(self._types)}")
-        batches = map(pa.table, read_batches([file], self._settings, self._types, []))
+        as_texts = dict.fromkeys(self._types, TEXT)
+        batches = map(pa.table, read_batches([file], self._settings, as_texts, []))
         for block, users in enumerate(in_blocks(batches, self._rows)):
             yield f"part-{number:05}-{block:05}.parquet", users
 
@@ -99,13 +100,20 @@ class _Score(beam.DoFn):
     """Writes a block of users with their scores."""
 
     def __init__(
-        self, tower: Mapping[str, bytes], version: int, ads: Ads, best: int | None, out: str
+        self,
+        tower: Mapping[str, bytes],
+        version: int,
+        ads: Ads,
+        best: int | None,
+        out: str,
+        types: Types,
     ) -> None:
         self._tower = tower
         self._version = version
         self._ads = ads
         self._best = best
         self._out = out
+        self._types = types
 
     def setup(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
@@ -118,7 +126,7 @@ class _Score(beam.DoFn):
 
     def process(self, part: _Part) -> None:
         name, users = part
-        scores = self._scorer.score(self._loaded.embed(users))
+        scores = self._scorer.score(self._loaded.embed(typed(users, self._types, name)))
         with FileSystems.create(FileSystems.join(self._out, name)) as file:
             write_parquet(with_scores(users, scores, self._version), file)
         Metrics.counter(__name__, _USERS).inc(len(users))

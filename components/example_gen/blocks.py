@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.example_gen import outcomes, times
+from components.example_gen import times
 from components.example_gen.settings import ReadingSettings
 
 Array = np.ndarray[Any, Any]
 
+_VISIBLE = r"[^\pZ\pC]"  # a character that is no kind of space, control or mark of direction
 _SHOWN_CHARACTERS = 40
 
 
@@ -120,10 +121,13 @@ def _checks(
 ) -> Iterator[tuple[str, str, Array]]:
     """Yields column, what is expected there, and whether each row has it [rows]."""
     columns, time = settings.columns, settings.split.time
-    yield from outcomes.checks(rows, columns, required)
+    if columns.label in required:
+        is_label = pc.is_in(rows[columns.label], pa.array([b"0", b"1"]))
+        yield columns.label, "0 or 1", is_label.to_numpy()
     for name in (columns.text, columns.ad_id):
         if name in required:
-            has_text = pc.match_substring_regex(rows[name], r"\S").fill_null(False)
+            text = rows[name].cast(pa.string())
+            has_text = pc.match_substring_regex(text, _VISIBLE).fill_null(False)
             yield name, "a text that is not empty", has_text.to_numpy()
     if time is not None and time in required:
         is_time = times.parse_times(rows[time].combine_chunks()).is_valid()

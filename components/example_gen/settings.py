@@ -73,9 +73,10 @@ class ReadingSettings(Settings):
         """Returns the settings, without a split where the input comes in two."""
         return self.model_copy(update={"split": SplitSettings()}) if layout.is_split else self
 
-    def as_text(self) -> set[str]:
+    def as_text(self) -> set[str | None]:
         """Returns the columns that are text whatever their values look like."""
-        return {*self.columns.texts(), *self.categorical}
+        columns = self.columns
+        return {columns.text, columns.ad_id, columns.user_id, *self.categorical}
 
     def required(self) -> list[str]:
         """Returns the columns that every file of a training's input must have."""
@@ -83,11 +84,10 @@ class ReadingSettings(Settings):
 
     @model_validator(mode="after")
     def _split_knows_no_label(self) -> ReadingSettings:
-        for name in self.columns.outcome:
-            if name in self.split.columns:
-                raise ValueError(
-                    f"split: {name} says what came of a row, which must not decide its split"
-                )
+        if self.columns.label in self.split.columns:
+            raise ValueError(
+                f"split: {self.columns.label} is the label, which must not decide a row's split"
+            )
         return self
 
 

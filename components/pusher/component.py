@@ -40,6 +40,7 @@ def click_pusher(
     serving_root: Path,
     keep_versions: int,
     cache_key: str,
+    again: bool = False,
 ) -> ClickPusher:
     """Returns the node `pusher`.
 
@@ -52,11 +53,13 @@ def click_pusher(
         keep_versions: How many of the newest versions stay.
         cache_key: `push_cache_key(serving_root)` when the run starts: with it the node is cached
             only while what it pushed is in service.
+        again: Whether a model that was withdrawn is pushed again.
     """
     config = {
         executor.SERVING_ROOT: str(serving_root),
         executor.KEEP_VERSIONS: keep_versions,
         executor.CACHE_KEY: cache_key,
+        executor.AGAIN: again,
     }
     spec = ClickPusherSpec(
         model=model,

@@ -26,6 +26,7 @@ STATISTICS = "statistics"
 SERVING_ROOT = "serving_root"
 KEEP_VERSIONS = "keep_versions"
 CACHE_KEY = "cache_key"
+AGAIN = "again"
 
 
 class Executor(executor.Executor):
@@ -46,6 +47,7 @@ class Executor(executor.Executor):
 
         Raises:
             NotBlessedError: the model did not pass the gate, or could not be served.
+            WithdrawnError: the model was withdrawn, and is not to be pushed again.
             InputError: the serving root cannot be written.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -54,7 +56,11 @@ class Executor(executor.Executor):
         config = json_utils.loads(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY])
         with local_copy(self.GetModelPath(input_dict)) as models:
             pushed = publish(
-                models, Path(config[SERVING_ROOT]), config[KEEP_VERSIONS], _extra_files(input_dict)
+                models,
+                Path(config[SERVING_ROOT]),
+                config[KEEP_VERSIONS],
+                _extra_files(input_dict),
+                again=config[AGAIN],
             )
         record_push(pushed, config[CACHE_KEY])
         artifact = artifact_utils.get_single_instance(

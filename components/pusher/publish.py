@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.errors import InputError
+from components.errors import InputError, WithdrawnError
 from components.features import MODEL_VERSION, MODELS
+from components.pusher.withdraw import withdrawn_as
 from components.pusher.work_folder import STAGING, land, locked, next_number, remove, sync
 from components.serving_root import (
     CHECKSUMS_FILE,
@@ -49,6 +50,7 @@ def publish(
     extra_files: Mapping[Path, bytes] | None = None,
     *,
     after: int | None = None,
+    again: bool = True,
 ) -> Pushed:
     """Copies `models/<model>` to `serving_root/<model>/<version>` for every model, all or none.
 
@@ -62,8 +64,10 @@ def publish(
         keep_versions: How many versions stay.
         extra_files: Files to add to a version, as `<model>/<file>`.
         after: The version that the models were made from: it must be in service still.
+        again: Whether models that were withdrawn may be pushed again.
 
     Raises:
+        WithdrawnError: these very models were withdrawn, and `again` is not set.
         InputError: a model is missing in `models`, the root cannot be written, or another version
             came after `after`.
     """
@@ -76,10 +80,17 @@ def publish(
                 f"{serving_root}: {now} in service now, and the models were made from version "
                 f"{after}; make them again"
             )
-        new = present is None or not _holds(present, models)
+        content = {model: _content(checksums(models / model)) for model in MODELS}
+        new = present is None or not _holds(present, content)
         if present is None or new:
+            if not again:
+                _check_not_withdrawn(serving_root, content)
             number = next_number(serving_root)
-            _stage(models, work / STAGING, number, extra_files or {})
+            try:
+                _stage(models, work / STAGING, number, extra_files or {})
+            except BaseException:  # a full disk should not be full of what is of no use
+                shutil.rmtree(work / STAGING, ignore_errors=True)
+                raise
             ready = (work / STAGING).rename(work / f"{READY}{number}")
             sync(work)
             land(serving_root, ready, number)
@@ -99,7 +110,7 @@ def _check(models: Path) -> None:
 
 def _stage(models: Path, staging: Path, number: int, extra_files: Mapping[Path, bytes]) -> None:
     for model in MODELS:
-        shutil.copytree(models / model, staging / model)
+        _copy(models / model, staging / model)
         asset = staging / model / VERSION_ASSET
         asset.parent.mkdir(exist_ok=True)
         asset.write_text(str(number), encoding="utf-8")
@@ -116,18 +127,36 @@ def _stage(models: Path, staging: Path, number: int, extra_files: Mapping[Path, 
         sync(Path(folder))
 
 
+def _copy(source: Path, target: Path) -> None:
+    """Copies a folder; unlike shutil.copytree, it ends with the first error, and as that error."""
+    for folder, _, names in os.walk(source, followlinks=True):
+        inside = target / Path(folder).relative_to(source)
+        inside.mkdir(parents=True)
+        for name in names:
+            shutil.copyfile(Path(folder, name), inside / name)
+
+
 def _prune(serving_root: Path, keep_versions: int) -> None:
     oldest_kept = versions(serving_root)[-keep_versions:][0].number
     found = set().union(*(version_folders(serving_root, model) for model in MODELS))
     remove(serving_root, [number for number in found if number < oldest_kept])
 
 
-def _holds(present: Version, models: Path) -> bool:
-    """Whether a version has every file of `models` with the same bytes, but for its number."""
+def _check_not_withdrawn(serving_root: Path, content: dict[str, dict[str, str]]) -> None:
+    number = withdrawn_as(serving_root, content)
+    if number is not None:
+        raise WithdrawnError(
+            f"not pushed, this model is version {number}, which was withdrawn from {serving_root}; "
+            "other data or settings make another model, and twotower run --again pushes this one "
+            "under a new number"
+        )
+
+
+def _holds(present: Version, content: dict[str, dict[str, str]]) -> bool:
+    """Whether a version has every file with these checksums."""
     return all(
-        _content(checksums(models / model)).items()
-        <= pushed_checksums(present.folder(model)).items()
-        for model in MODELS
+        files.items() <= pushed_checksums(present.folder(model)).items()
+        for model, files in content.items()
     )
 
 

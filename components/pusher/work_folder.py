@@ -81,6 +81,23 @@ def recover(root: Path) -> None:
         pass
 
 
+def check_root(root: Path) -> None:
+    """Finds out whether models can be pushed to a root; one that is not there yet is not made.
+
+    Raises:
+        InputError: they cannot.
+    """
+    if root.exists():
+        recover(root)
+    elif not os.access(existing(root), os.W_OK | os.X_OK):
+        raise InputError(f"{root}: cannot be made, {existing(root)} cannot be written")
+
+
+def existing(path: Path) -> Path:
+    """Returns the path, or the folder nearest to it that there is."""
+    return next(each for each in (path, *path.absolute().parents) if each.exists())
+
+
 def check_homes(root: Path) -> None:
     """Finds what would stop a push half-way, so that it is not begun.
 

@@ -40,7 +40,6 @@ def run_fn(fn_args: FnArgs) -> None:
         columns,
         validation_share=settings.validation_share,
         seed=settings.seed,
-        keep_negatives=settings.keep_negatives,
     )
     data = TrainingData(
         impressions,
@@ -63,12 +62,11 @@ def run_fn(fn_args: FnArgs) -> None:
     seconds = time.monotonic() - start
     Exporter(model, transform, columns).export(Path(fn_args.serving_model_dir), ads.catalogue())
 
-    weight = impressions.weight + validation.weight
+    rows = impressions.rows + validation.rows
     facts = {
-        "impressions": round(weight),
-        "rows": impressions.rows + validation.rows,
+        "impressions": rows,
         "ads": len(ads),
-        "bytes_an_impression": (impressions.bytes_on_disk + validation.bytes_on_disk) / weight,
+        "bytes_an_impression": (impressions.bytes_on_disk + validation.bytes_on_disk) / rows,
         "user_width": transform.user_width,
         "ad_width": transform.ad_width,
         "parameters": model.count_params(),

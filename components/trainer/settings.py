@@ -46,11 +46,6 @@ class TrainerSettings(Settings):
         0.0, description="AdamW's decay a step, in step sizes."
     )
     label_smoothing: Share = Field(0.0, description="How far labels are moved towards 1/2.")
-    keep_negatives: Annotated[float, Field(gt=0, le=1)] = Field(
-        1.0,
-        description="Share of the impressions without a click to train on; probabilities are "
-        "those of all.",
-    )
     calibrate: bool = Field(
         False, description="Refit scale and bias on the validation rows (Platt)."
     )
@@ -66,4 +61,4 @@ class TrainerSettings(Settings):
     warm_start: bool = Field(
         False, description="Begin from the weights of the last pushed model, where shapes match."
     )
-    seed: int = Field(1, description="Same seed and data give the same model.")
+    seed: int = Field(1, ge=0, description="Same seed and data give the same model.")

@@ -24,6 +24,7 @@ from tensorflow_serving.apis import (
 
 from components.errors import InputError
 from components.features import MODELS
+from components.validator.child import end_child, start_child
 
 VERSION = 1
 _STATES = get_model_status_pb2.ModelVersionStatus.State
@@ -115,13 +116,12 @@ def serve(models: Path, image: str | None, log: Path) -> Iterator[ModelServer]:
             target, command = _local(models, Path(folder))
         else:
             target, command = _docker(models, Path(folder), image)
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = start_child(command, output)
         try:
             with grpc.insecure_channel(target) as channel:
                 yield ModelServer(process, channel, log)
         finally:
-            process.terminate()
-            process.wait()
+            end_child(process)
 
 
 def _local(models: Path, folder: Path) -> tuple[str, Sequence[str]]:

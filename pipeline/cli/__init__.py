@@ -1,7 +1,7 @@
 """The `twotower` command: one module a group of commands, in the order of a user's day.
 
-Exit codes: 0 done (a run: pushed), 2 bad input or settings, 3 not blessed, 4 data anomalies,
-1 anything else.
+Exit codes: 0 done (a run: pushed), 2 bad input or settings, 3 not blessed or withdrawn, 4 data
+anomalies, 130 and 143 stopped by Ctrl-C and SIGTERM, 1 anything else.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import sys
 
 import typer
 
-from components.errors import TwotowerError
+from components.errors import TwotowerError, printable, reason
 from pipeline.cli import data, deploy, look, run, serve
+from pipeline.interruption import Interrupted, raise_on_signals
+from pipeline.quiet import show_warnings
 
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -21,11 +23,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 2 bad input or settings, 3 not blessed, 4 data anomalies, "
-    "1 anything else.",
+    epilog="Exit codes: 0 done, 2 bad input or settings, 3 not blessed or withdrawn, "
+    "4 data anomalies, 130 and 143 stopped by Ctrl-C and SIGTERM, 1 anything else.",
 )
-
-app.command(rich_help_panel="Data")(data.check)
 
 sample = typer.Typer(help="Write sample data, as a CSV that a run reads.", no_args_is_help=True)
 sample.command()(data.campaign)
@@ -52,6 +52,8 @@ app.command(rich_help_panel="Serve")(serve.console)
 app.command(rich_help_panel="Serve")(serve.preview)
 app.command(rich_help_panel="Serve")(serve.score)
 app.command(rich_help_panel="Serve")(serve.index)
+app.command(rich_help_panel="Serve")(serve.rollback)
+app.command(rich_help_panel="Serve")(serve.withdraw)
 
 app.command("compile", rich_help_panel="Deploy")(deploy.compile_)
 app.command(rich_help_panel="Deploy")(deploy.submit)
@@ -62,8 +64,24 @@ def main() -> None:
     """Runs the command; errors that a person can act on end it in one line and an exit code."""
     # What TensorFlow's C++ prints before a log is open.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    raise_on_signals()
+    show_warnings()
     try:
         app()
     except TwotowerError as error:
-        print(f"twotower: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        sys.exit(_tell(str(error), error.exit_code))
+    except Interrupted as interrupted:
+        _tell(str(interrupted), interrupted.exit_code)
+        os._exit(interrupted.exit_code)  # threads of libraries would be waited for
+    except BrokenPipeError:  # whoever read what is printed has enough
+        os._exit(0)
+    except OSError as error:
+        known = reason(error)
+        if known is None:
+            raise
+        sys.exit(_tell(str(known), known.exit_code))
+
+
+def _tell(message: str, exit_code: int) -> int:
+    print(printable(f"twotower: {message}"), file=sys.stderr, flush=True)
+    return exit_code

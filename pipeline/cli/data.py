@@ -8,38 +8,14 @@ from typing import Annotated
 import typer
 
 from components.errors import InputError
-from pipeline.cli.options import ConfigFile, Overrides, load_settings, quiet
-
-
-def check(
-    path: Annotated[
-        Path | None, typer.Argument(help="CSV or Parquet file, or a folder; else data.input.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")] = None,
-    overrides: Overrides = [],  # noqa: B006
-) -> None:
-    """Read data as a run does first, in seconds, and say what it would make of it."""
-    from rich.console import Console
-
-    from components.example_gen.settings import ReadingSettings
-    from pipeline.data_check import check as check_data
-
-    settings = load_settings(config, overrides).data if config else None
-    if path is None and settings is None:
-        raise InputError("give the path of a file or folder, or --config with data.input")
-    if overrides and settings is None:
-        raise InputError("--set overrides a setting of the file that --config names; give both")
-    input_path = path or settings.input if settings else path
-    assert input_path is not None
-    if not check_data(input_path, settings or ReadingSettings(), Console(highlight=False)):
-        raise typer.Exit(InputError.exit_code)
+from pipeline.cli.options import ConfigFile, Overrides, load_settings, path, quiet
 
 
 def campaign(
-    out: Annotated[Path, typer.Argument(help="Folder for the CSV.")],
+    out: Annotated[Path, typer.Argument(parser=path, help="Folder for the CSV.")],
     rows: Annotated[int, typer.Option(min=1, help="Impressions.")] = 20_000,
     ads: Annotated[int, typer.Option(min=1, help="Ads.")] = 200,
-    seed: Annotated[int, typer.Option(help="Same seed, same campaign.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same campaign.")] = 1,
 ) -> None:
     """Write an invented campaign whose true click probabilities are known."""
     from pipeline.samples.campaign import write_campaign
@@ -53,7 +29,9 @@ def campaign(
     )
 
 
-def movielens(out: Annotated[Path, typer.Argument(help="Folder for the CSV.")]) -> None:
+def movielens(
+    out: Annotated[Path, typer.Argument(parser=path, help="Folder for the CSV.")],
+) -> None:
     """Fetch MovieLens 100K (for research use) and write it as a campaign."""
     from pipeline.samples.movielens import write_movielens
 
@@ -65,15 +43,26 @@ def movielens(out: Annotated[Path, typer.Argument(help="Folder for the CSV.")]) 
 
 
 def infer(
-    csv: Annotated[Path, typer.Argument(help="CSV file or folder.")],
-    out: Annotated[Path | None, typer.Option(help="File for the draft; else printed.")] = None,
+    csv: Annotated[Path, typer.Argument(parser=path, help="CSV file or folder.")],
+    out: Annotated[
+        Path | None, typer.Option(parser=path, help="File for the draft; else printed.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over a schema that is there.")
+    ] = False,
     config: Annotated[
-        Path | None, typer.Option(help="Settings with the names of the columns.")
+        Path | None, typer.Option(parser=path, help="Settings with the names of the columns.")
     ] = None,
 ) -> None:
     """Draft a schema from data, for a person to curate."""
     from components.example_gen.settings import ReadingSettings
+    from components.output_file import write_text
 
+    if out is not None and out.exists() and not force:
+        raise InputError(
+            f"{out}: is there, and what a person curated in it would be lost; name another file, "
+            "or give --force"
+        )
     settings = load_settings(config, []).data if config else ReadingSettings()
     with quiet():
         from components.schema_gate.infer import infer_schema
@@ -82,8 +71,7 @@ def infer(
     if out is None:
         print(draft)
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(draft, encoding="utf-8")
+        write_text(out, draft)
         print(f"{out}: a draft; read it, and correct what the data happens to show")
 
 

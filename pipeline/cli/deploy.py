@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 from components.errors import InputError
-from pipeline.cli.options import ConfigFile, Overrides, Target, load_settings, quiet
+from pipeline.cli.options import ConfigFile, Overrides, Target, load_settings, path, quiet
 
 
 def compile_(
     target: Target,
     config: ConfigFile,
-    out: Annotated[Path, typer.Option(help="File for the specification: .yaml or .json.")],
+    out: Annotated[
+        Path, typer.Option(parser=path, help="File for the specification: .yaml or .json.")
+    ],
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Compile the pipeline into a specification that Kubeflow or Vertex runs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import warnings
 from contextlib import AbstractContextManager
@@ -16,7 +17,13 @@ from components.errors import InputError
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
 
-ConfigFile = Annotated[Path, typer.Option("--config", help="YAML file of settings.")]
+
+def path(value: str) -> Path:
+    """Reads a path as it is written on the command line; `~` is the home folder."""
+    return Path(value).expanduser()
+
+
+ConfigFile = Annotated[Path, typer.Option("--config", parser=path, help="YAML file of settings.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
 ]
@@ -26,9 +33,13 @@ Target = Annotated[
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its id.")]
 RunsOf = Annotated[
     Path | None,
-    typer.Option("--config", help="Settings of the pipeline whose runs are meant; else ./runs."),
+    typer.Option(
+        "--config", parser=path, help="Settings of the pipeline whose runs are meant; else ./runs."
+    ),
 ]
-Models = Annotated[Path, typer.Option("--models", help="The serving root that a run pushed to.")]
+Models = Annotated[
+    Path, typer.Option("--models", parser=path, help="The serving root that a run pushed to.")
+]
 
 
 def load_settings(config: Path, overrides: list[str]) -> PipelineConfig:
@@ -58,13 +69,27 @@ def quiet() -> AbstractContextManager[None]:
 def pairs(attributes: str) -> dict[str, str]:
     """Reads attributes as they are written on the command line: name=value,name=value.
 
+    A value that holds a comma stands in double quotes: name="Paris, Texas".
+
     Raises:
-        InputError: a part of it is no pair.
+        InputError: a part of it is no pair, or an attribute is there twice.
     """
-    pairs = {}
-    for pair in filter(None, attributes.split(",")):
+    lexer = shlex.shlex(attributes, posix=True)
+    lexer.whitespace, lexer.whitespace_split = ",", True
+    lexer.quotes, lexer.escape, lexer.commenters = '"', "", ""
+    pairs: dict[str, str] = {}
+    try:
+        parts = list(lexer)
+    except ValueError:
+        raise InputError(f"--attributes {attributes}: a quote is not closed") from None
+    for pair in parts:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise InputError(f"--attributes {pair}: expected name=value, as in att_age=25-34")
+            raise InputError(
+                f"--attributes {pair}: expected name=value, as in att_age=25-34; a value that "
+                'holds a comma stands in quotes, as in att_city="Paris, Texas"'
+            )
+        if name.strip() in pairs:
+            raise InputError(f"--attributes {attributes}: {name.strip()} is there twice")
         pairs[name.strip()] = value
     return pairs

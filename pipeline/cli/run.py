@@ -8,10 +8,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from pipeline.cli.options import ConfigFile, Overrides, load_settings, quiet
+from pipeline.cli.options import ConfigFile, Overrides, load_settings, path, quiet
 
 
-def run(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006  typer copies it
+def run(
+    config: ConfigFile,
+    overrides: Overrides = [],  # noqa: B006  typer copies it
+    again: Annotated[
+        bool, typer.Option("--again", help="Push the model even if it was withdrawn.")
+    ] = False,
+) -> None:
     """Run the pipeline: from the CSV to pushed models."""
     from pipeline.display import Display
     from pipeline.local import run as run_locally
@@ -19,7 +25,7 @@ def run(config: ConfigFile, overrides: Overrides = []) -> None:  # noqa: B006  t
 
     settings = load_settings(config, overrides)
     display = Display()
-    record = run_locally(settings, display)
+    record = run_locally(settings, display, again=again)
     show(record, display.console)
     raise typer.Exit(record.exit_code)
 
@@ -28,7 +34,10 @@ def tune(
     config: ConfigFile,
     trials: Annotated[int, typer.Option(min=1, help="Settings to try.")] = 20,
     out: Annotated[
-        Path | None, typer.Option(help="YAML file for the best settings; else in the runs' folder.")
+        Path | None,
+        typer.Option(
+            parser=path, help="YAML file for the best settings; else in the runs' folder."
+        ),
     ] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:

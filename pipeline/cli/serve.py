@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from components.errors import InputError
-from pipeline.cli.options import Models, pairs, quiet
+from components.errors import InputError, printable
+from pipeline.cli.options import Models, pairs, path, quiet
 
 
 def predict(
@@ -19,8 +19,12 @@ def predict(
         str, typer.Option(help="Of one user: att_age=25-34,att_gender=female")
     ] = "",
     text: Annotated[str | None, typer.Option(help="Of one ad.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Rows to predict, instead of one.")] = None,
-    out: Annotated[Path | None, typer.Option(help="CSV file for the predicted rows.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(parser=path, help="Rows to predict, instead of one.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=path, help="CSV file for the predicted rows.")
+    ] = None,
 ) -> None:
     """Predict clicks with the pushed models: of one user and ad, or of every row of a CSV."""
     with quiet():
@@ -56,7 +60,7 @@ def ask(
     if answer.best:
         print("its best running ads for this user:")
     for ad in answer.best:
-        print(f"{ad.probability:.4f}  {ad.ad_id}  {ad.text}")
+        print(printable(f"{ad.probability:.4f}  {ad.ad_id}  {ad.text}"))
 
 
 def serve(context: typer.Context) -> None:
@@ -68,9 +72,13 @@ def serve(context: typer.Context) -> None:
 
 def console(
     models: Models,
-    users: Annotated[Path, typer.Option(help="CSV with users' attributes to preview for.")],
-    port: Annotated[int, typer.Option(help="Port of the page, and of the REST API.")] = 8501,
-    grpc_port: Annotated[int, typer.Option(help="Port of the gRPC API.")] = 8500,
+    users: Annotated[
+        Path, typer.Option(parser=path, help="CSV with users' attributes to preview for.")
+    ],
+    port: Annotated[int, typer.Option("--port", help="gRPC port.")] = 8500,
+    rest_api_port: Annotated[
+        int, typer.Option("--rest_api_port", help="Port of the page, and of the REST API.")
+    ] = 8501,
 ) -> None:
     """Serve a page on this machine where a copywriter tries texts, beside the models' API."""
     with quiet():
@@ -79,10 +87,11 @@ def console(
         from serving.server.options import ServerOptions
         from serving.server.server import Server, serve_until_stopped
 
-        options = ServerOptions(models=models, port=grpc_port, rest_api_port=port)
+        options = ServerOptions(models=models, port=port, rest_api_port=rest_api_port)
         server = Server(options, TextConsole(models, users).routes())
     serve_until_stopped(
-        server, lambda: print(f"http://{options.host}:{port}{PATH}  (Ctrl-C ends it)", flush=True)
+        server,
+        lambda: print(f"http://{options.host}:{rest_api_port}{PATH}  (Ctrl-C ends it)", flush=True),
     )
 
 
@@ -90,13 +99,16 @@ def preview(
     models: Models,
     texts: Annotated[list[str], typer.Argument(help="Ad texts that nobody has seen yet.")],
     users: Annotated[
-        Path | None, typer.Option(help="CSV with users' attributes, whose segments to look at.")
+        Path | None,
+        typer.Option(parser=path, help="CSV with users' attributes, whose segments to look at."),
     ] = None,
     attributes: Annotated[
         list[str], typer.Option(help="A segment instead: att_age=25-34,att_gender=female")
     ] = [],  # noqa: B006
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    page: Annotated[Path | None, typer.Option(help="File for an HTML page instead.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(parser=path, help="File for an HTML page instead.")
+    ] = None,
 ) -> None:
     """Preview who would click a text, by segment, beside the running ads."""
     with quiet():
@@ -122,7 +134,9 @@ def preview(
 def score(
     models: Models,
     users: Annotated[str, typer.Option(help="CSV with users' attributes: a file or a folder.")],
-    ads: Annotated[Path, typer.Option(help="CSV with message_id and text of every ad.")],
+    ads: Annotated[
+        Path, typer.Option(parser=path, help="CSV with message_id and text of every ad.")
+    ],
     out: Annotated[str, typer.Option(help="Empty folder for the Parquet files.")],
     best: Annotated[
         int | None, typer.Option(min=1, help="Keep so many ads a user; else a column an ad.")
@@ -140,7 +154,7 @@ def score(
         if runner is None:
             from serving.scoring import score as score_here
 
-            scored = score_here(models, Path(users), ads, Path(out), best)
+            scored = score_here(models, path(users), ads, path(out), best)
         else:
             from serving.scoring_beam import score_on_beam
 
@@ -152,9 +166,42 @@ def score(
     )
 
 
+def rollback(
+    models: Models,
+    to: Annotated[
+        int | None, typer.Option(help="Version to go back to; else the one before.")
+    ] = None,
+) -> None:
+    """Go back to an earlier version: withdraw all that came after it, for good."""
+    from components.pusher.withdraw import rollback as roll_back
+
+    *gone, now = roll_back(models, to)
+    print(f"{_withdrawn(gone)}; version {now} is in service")
+
+
+def withdraw(
+    version: Annotated[int, typer.Argument(help="Version to take out of service.")],
+    models: Models,
+) -> None:
+    """Take one version out of service, for good."""
+    from components.pusher.withdraw import withdraw as withdraw_version
+
+    now = withdraw_version(models, version)
+    print(f"{_withdrawn([version])}; version {now} is in service")
+
+
+def _withdrawn(numbers: list[int]) -> str:
+    if not numbers:
+        return "Nothing to withdraw"
+    versions = "version" if len(numbers) == 1 else "versions"
+    return f"Withdrew {versions} {', '.join(map(str, numbers))}"
+
+
 def index(
     models: Models,
-    catalog: Annotated[Path, typer.Option(help="CSV with message_id and text of every ad.")],
+    catalog: Annotated[
+        Path, typer.Option(parser=path, help="CSV with message_id and text of every ad.")
+    ],
     keep: Annotated[
         int | None, typer.Option(min=1, help="Newest versions that stay; else as a run would.")
     ] = None,

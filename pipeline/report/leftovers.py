@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +26,8 @@ from pipeline.run_record import RunRecord
 TRAINING_FILE = "training.json"
 
 _Content = TypeVar("_Content")
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,10 @@ def read_leftovers(record: RunRecord) -> Leftovers:
         try:
             return None if folder is None else reader(folder)
         except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            line = str(error).splitlines()[0]
+            _LOGGER.warning("%s: cannot be read, so the report lacks it (%s)", folder, line)
             return None
 
     return Leftovers(

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from components.evaluator.verdict import Judgement, Verdict
+from components.output_file import write_text
 from pipeline.report.ads import outstanding_ads
 from pipeline.report.comparison import (
     DATA,
@@ -47,7 +48,7 @@ def write_report(record: RunRecord, in_service: RunRecord | None) -> Path:
         The HTML file.
     """
     file = record.folder / REPORT_FILE
-    file.write_text(_render(read_leftovers(record), in_service), encoding="utf-8")
+    write_text(file, _render(read_leftovers(record), in_service))
     return file
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
-from components.errors import InputError
+from components.output_file import output_file
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,12 @@ class CampaignFacts:
 def write_csv(path: Path, tables: Iterable[pa.Table]) -> None:
     """Writes tables of one schema as one CSV file (RFC 4180) with a header; nulls become empty.
 
-    The file appears under its name only when whole.
-
     Raises:
         InputError: `path` cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tables = iter(tables)
-        first = next(tables)
-        with pyarrow.csv.CSVWriter(partial, first.schema) as writer:
-            writer.write_table(first)
-            for table in tables:
-                writer.write_table(table)
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    tables = iter(tables)
+    first = next(tables)
+    with output_file(path) as partial, pyarrow.csv.CSVWriter(partial, first.schema) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)

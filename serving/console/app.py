@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -26,6 +28,9 @@ _HEADERS = {
     ),
     "Referrer-Policy": "no-referrer",
 }
+
+# A page of another site must not read this one by giving its own name this machine's address.
+_OWN_HOSTS = [Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])]
 
 
 class Console:
@@ -48,9 +53,9 @@ class Console:
     def routes(self) -> Sequence[BaseRoute]:
         """Returns the console's pages, for the local server."""
         return [
-            Route(PATH, self._page),
-            Route(f"{PATH}/results", self._results),
-            Mount(f"{PATH}/static", StaticFiles(directory=pages.STATIC)),
+            Route(PATH, self._page, middleware=_OWN_HOSTS),
+            Route(f"{PATH}/results", self._results, middleware=_OWN_HOSTS),
+            Mount(f"{PATH}/static", StaticFiles(directory=pages.STATIC), middleware=_OWN_HOSTS),
         ]
 
     def _page(self, request: Request) -> Response:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
@@ -12,17 +15,17 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from components.errors import AnomalyError, InputError
+from components.errors import AnomalyError, InputError, last_cause
 from components.evaluator.measure import METRICS_FILE, Baseline, measure
 from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.tables import score_table
 from components.features import Columns
-from pipeline import local, runs
+from pipeline import interruption, local, runs
 from pipeline.cli import app
 from pipeline.config import PipelineConfig, load_config
 from pipeline.display import Display
 from pipeline.report.report import REPORT_FILE
-from pipeline.run_record import NodeRecord, RunRecord, Status
+from pipeline.run_record import NodeRecord, RunRecord, Status, hold, read_record
 
 DAY = "20260102-0{}0000-000000"
 
@@ -34,8 +37,10 @@ def pipeline(tmp_path: Path) -> Path:
     """The folder of a pipeline, beside its settings."""
     (tmp_path / "shop.yaml").write_text(
         f"name: shop\nruns: {tmp_path}/runs\n"
-        f"data: {{input: {tmp_path}/data.csv, schema_file: schema.pbtxt}}\n"
+        f"data: {{input: {tmp_path}/data.csv, schema_file: {tmp_path}/schema.pbtxt}}\n"
+        f"pusher: {{serving_root: {tmp_path}/serving}}\n"
     )
+    (tmp_path / "schema.pbtxt").write_text('feature { name: "att_device" }')
     return tmp_path / "runs" / "shop"
 
 
@@ -190,7 +195,7 @@ def test_the_commands(pipeline: Path, new_run: NewRun, monkeypatch: pytest.Monke
 @pytest.fixture
 def config(pipeline: Path) -> PipelineConfig:
     (pipeline.parents[1] / "data.csv").write_text(
-        "att_age,text,message_id,clicked\nold,An ad,1,1\nyoung,An ad,1,0\n"
+        "att_age,text,message_id,clicked\n" + 50 * "old,An ad,1,1\nyoung,An ad,1,0\n"
     )
     return load_config(pipeline.parents[1] / "shop.yaml")
 
@@ -219,3 +224,65 @@ def test_a_report_that_cannot_be_written_is_a_warning(
     assert record.status == "stopped by data"
     assert runs.find_runs(config.folder) == [record]
     assert "there is no report" in capfd.readouterr().out
+
+
+def test_a_damaged_record_is_named_and_the_other_runs_are_listed(
+    pipeline: Path, new_run: NewRun, caplog: pytest.LogCaptureFixture
+) -> None:
+    new_run(1)
+    (new_run(2).folder / "run.json").write_text('{"run_id": ')
+    (pipeline / "artifacts" / "evaluation-1" / METRICS_FILE).write_text("[")
+    found = runs.find_runs(pipeline)
+    assert [run.run_id for run in found] == [DAY.format(1)]
+    assert f"{DAY.format(2)}/run.json: damaged" in caplog.text
+    code, listed = twotower("runs", "--config", pipeline.parents[1] / "shop.yaml")
+    assert code == 0
+    assert DAY.format(1) in listed
+    assert f"{METRICS_FILE}: cannot be read" in caplog.text
+    with pytest.raises(InputError, match=r"run.json: damaged"):
+        runs.open_run(DAY.format(2), pipeline)
+
+
+def test_a_run_whose_process_is_gone_was_killed(new_run: NewRun) -> None:
+    record = new_run(1, status="running")
+    with hold(record.folder) as is_free:
+        assert is_free
+        assert read_record(record.folder).status == "running"
+    assert read_record(record.folder).status == "killed"
+
+
+def test_a_second_run_at_once_is_refused(config: PipelineConfig) -> None:
+    config.folder.mkdir(parents=True)
+    with hold(config.folder), pytest.raises(InputError, match="another run of this pipeline is"):
+        local.run(config, Display())
+    assert runs.find_runs(config.folder) == []
+
+
+def test_a_signal_ends_a_run_in_good_order(
+    config: PipelineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+
+    monkeypatch.setattr(local, "_load", interrupt)
+    monkeypatch.setattr(interruption, "_received", [])
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interruption.raise_on_signals()
+    try:
+        with pytest.raises(interruption.Interrupted, match="the same command goes on") as raised:
+            local.run(config, Display())
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert raised.value.exit_code == 143
+    (record,) = runs.find_runs(config.folder)
+    assert (record.status, record.exit_code) == ("interrupted", 143)
+
+
+def test_the_last_cause_of_a_failed_node_is_shown() -> None:
+    wrapped = RuntimeError("Traceback:\n  File x\nKeyError [while running 'Analyze']")
+    wrapped.__cause__ = KeyError("att_age")
+    assert last_cause(wrapped) == "KeyError: 'att_age'"
+    of_beam = "Traceback:\n  File x\nValueError: no such row\n\n[while running 'A']"
+    assert last_cause(RuntimeError(of_beam)) == "RuntimeError: ValueError: no such row"

@@ -56,7 +56,7 @@ def clicks(root: Path, people: pa.Table, version: int = 1) -> np.ndarray:
         columns = {name: shown.get(name) or people[name].to_pylist() for name in specs}
         inputs = {
             name: tf.constant(
-                [missing(specs[name].dtype) if v is None else v for v in values], specs[name].dtype
+                [as_input(value, specs[name].dtype) for value in values], specs[name].dtype
             )
             for name, values in columns.items()
         }
@@ -64,8 +64,10 @@ def clicks(root: Path, people: pa.Table, version: int = 1) -> np.ndarray:
     return np.stack(rows, axis=1)
 
 
-def missing(dtype: tf.DType) -> str | float:
-    return "" if dtype == tf.string else np.nan
+def as_input(value: str | None, dtype: tf.DType) -> str | float:
+    if dtype == tf.string:
+        return value or ""
+    return float(value) if value else np.nan
 
 
 def matrix(table: pa.Table) -> np.ndarray:
