@@ -2,7 +2,7 @@
 # Paths are relative, so that the clone's own path may hold spaces.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick chaos lint docs format bench lock clean
+.PHONY: help setup demo test test-quick test-image chaos lint docs format bench lock clean
 
 BIN := .venv/bin
 PACKAGES := pipeline components serving
@@ -33,6 +33,9 @@ test-quick: ## Run the tests that take seconds, not the end-to-end ones
 chaos: ## Kill, fill and break for an hour or more, print the figures; SHARE=0.1 for a tenth
 	@scripts/setup.sh dev
 	@$(BIN)/python -m pytest tests/chaos --chaos=$(or $(SHARE),1) --timeout=0
+
+test-image: ## Build the Dockerfile and run a node and the worker pool in the image
+	@scripts/test_image.sh
 
 lint: ## Check style, types and the links of the documentation, change nothing
 	@scripts/setup.sh dev

@@ -288,7 +288,7 @@ def movielens() -> Data:
 def campaign() -> tuple[Data, np.ndarray]:
     """Returns the sample campaign, made once, and the true click probability of each row."""
     folder = CACHE / "campaign"
-    csv, truth = folder / "impressions.csv", folder / "truth" / "click_probability.csv"
+    csv, truth = folder / "impressions.csv", folder / "_truth" / "click_probability.csv"
     if not csv.exists():
         write_campaign(folder, CAMPAIGN_ROWS, CAMPAIGN_ADS, CAMPAIGN_SEED)
     return read(csv), pd.read_csv(truth)["click_probability"].to_numpy()

@@ -10,15 +10,14 @@ import pandas as pd
 import tensorflow as tf
 
 from components.features import Columns
-from components.trainer.input_data import Impressions
+from components.trainer.impressions import Impressions, ImpressionsWriter
 from components.trainer.settings import ModelSettings
 from components.trainer.training_data import TrainingData
-from components.trainer.two_tower import AD_ID, ADS
+from components.trainer.two_tower import AD_ID, ADS, USER, USER_ID
 from components.transform import text_encoder
 from components.transform.settings import TextEncoderSettings, TransformSettings
 
 _COLUMNS = Columns(user_id="user_id")
-_BLOCK = 4096
 _BUCKETS = TransformSettings.model_fields["buckets"].default
 
 
@@ -105,24 +104,24 @@ def compact(
     What it learns of the attributes and ids, it learns from the rows of `split.train`.
     """
     positions, width = _positions(data.attributes, split.train)
-    columns = [positions]
+    columns = {USER: positions}
     user_ids = ad_ids = 0
     inputs = {ADS: data.vectors}
     if settings.user_id and data.users is not None:
         ids, user_ids = _known(data.users, split.train)
-        columns.append(ids)
+        columns[USER_ID] = ids[:, None]
     if settings.ad_id:
         ids, ad_ids = _known(data.ads, split.train)
         inputs[AD_ID] = np.zeros(len(data.vectors), np.int32)
         inputs[AD_ID][data.ads] = ids
-    rows = np.column_stack([*columns, data.ads, data.labels]).astype(np.int32)
+    keys = np.column_stack([*columns.values(), data.ads]).astype(np.int32)
+    widths = {name: values.shape[1] for name, values in columns.items()}
 
     def write(name: str, part: np.ndarray) -> Impressions:
-        file = folder / name
-        with tf.io.TFRecordWriter(str(file)) as writer:
-            for start in range(0, len(part), _BLOCK):
-                writer.write(rows[part[start : start + _BLOCK]].tobytes())
-        return Impressions(file, len(part), rows.shape[1], has_user_id=settings.user_id)
+        labels = data.labels[part]
+        with ImpressionsWriter(Impressions(folder / name, widths)) as writer:
+            writer.write(keys[part], labels, 1 - labels)
+        return writer.written
 
     training = TrainingData(
         write("train", split.train),

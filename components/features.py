@@ -59,6 +59,32 @@ class Columns(BaseModel):
     ad_id: str = Field("message_id", min_length=1, description="The ad's id.")
     label: str = Field("clicked", min_length=1, description="1 if the user clicked, else 0.")
     user_id: str | None = Field(None, description="The user's id, where the data has one.")
+    weight: str | None = Field(
+        None, description="How many rows each stands for, where the log was thinned."
+    )
+    impressions: str | None = Field(
+        None, description="How many impressions a row stands for, where rows are counts."
+    )
+    clicks: str | None = Field(
+        None, description="How many of these were clicked; takes the place of the label."
+    )
+
+    @model_validator(mode="after")
+    def _counts_come_together(self) -> Columns:
+        if (self.impressions is None) != (self.clicks is None):
+            raise ValueError("impressions and clicks are columns of the same log: name both")
+        return self
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether a row stands for several impressions."""
+        return self.impressions is not None
+
+    @property
+    def outcome(self) -> list[str]:
+        """The columns that say what came of a row: the label or counts, and the row's weight."""
+        named = [self.impressions, self.clicks] if self.is_counted else [self.label]
+        return [name for name in (*named, self.weight) if name is not None]
 
     @model_validator(mode="after")
     def _names_differ(self) -> Columns:
@@ -77,7 +103,24 @@ class Columns(BaseModel):
         """Returns those of `names` that are user attributes, in alphabetical order."""
         return sorted(name for name in names if name.startswith(self.attribute_prefix))
 
+    def role(self, name: str) -> str:
+        """Says what a column is for."""
+        roles = {
+            self.text: "ad text",
+            self.ad_id: "ad id",
+            self.label: "label",
+            self.user_id: "user id",
+            self.weight: "weight",
+            self.impressions: "impressions",
+            self.clicks: "clicks",
+        }
+        return roles.get(name, "attribute" if self.attributes([name]) else "not used")
+
+    def texts(self) -> list[str]:
+        """Returns the columns that are names or texts, whatever they look like."""
+        return [name for name in (self.text, self.ad_id, self.user_id) if name is not None]
+
     def required(self) -> list[str]:
         """Returns the columns that every file must have, beside at least one attribute."""
-        named = [self.text, self.ad_id, self.label, self.user_id]
+        named = [self.text, self.ad_id, *self.outcome, self.user_id]
         return [name for name in named if name is not None]

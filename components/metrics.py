@@ -97,6 +97,7 @@ def click_metrics(
     *,
     confidence: float,
     operating_point: float,
+    weights: Weights | None = None,
 ) -> ClickMetrics:
     """Computes every metric of the rows.
 
@@ -107,23 +108,26 @@ def click_metrics(
         users: [N] number of the row's user, -1 if unknown; None where the data has no users.
         confidence: certainty of each bound of the AUC.
         operating_point: probability from which a click is predicted.
+        weights: of the rows.
     """
-    rows, clicks = len(labels), int(labels.sum())
+    weights = weights or Weights.ones(len(labels))
+    rows, clicks = float(weights.sums.sum()), float(weights.sums @ labels)
+    total = float(weights.sums @ scores)
     predicted = scores >= operating_point
-    hits = float(labels[predicted].sum())
+    hits = float(weights.sums[predicted] @ labels[predicted])
     return ClickMetrics(
-        rows=rows,
-        clicks=clicks,
-        mean_probability=_ratio(scores.sum(), rows),
-        auc=auc(labels, scores, confidence),
-        ad_auc=grouped_auc(labels, scores, ads),
-        user_auc=None if users is None else grouped_auc(labels, scores, users),
-        pr_auc=average_precision(labels, scores),
-        log_loss=log_loss(labels, scores),
-        normalized_entropy=normalized_entropy(labels, scores),
-        calibration=_ratio(scores.sum(), clicks),
-        ece=calibration_error(labels, scores),
-        precision=_ratio(hits, predicted.sum()),
+        rows=_whole(rows),
+        clicks=_whole(clicks),
+        mean_probability=_ratio(total, rows),
+        auc=auc(labels, scores, confidence, weights),
+        ad_auc=grouped_auc(labels, scores, ads, weights),
+        user_auc=None if users is None else grouped_auc(labels, scores, users, weights),
+        pr_auc=average_precision(labels, scores, weights),
+        log_loss=log_loss(labels, scores, weights),
+        normalized_entropy=normalized_entropy(labels, scores, weights),
+        calibration=_ratio(total, clicks),
+        ece=calibration_error(labels, scores, weights),
+        precision=_ratio(hits, weights.sums[predicted].sum()),
         recall=_ratio(hits, clicks),
     )
 
@@ -390,3 +394,7 @@ def _sums(bins: Integers, weights: Floats) -> Floats:
 
 def _ratio(part: float, whole: float) -> float | None:
     return float(part / whole) if whole else None
+
+
+def _whole(number: float) -> int | float:
+    return int(number) if number.is_integer() else number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import yaml
@@ -16,6 +16,7 @@ from components.errors import InputError
 from components.output_file import write_text
 from pipeline.beam import beam_arguments
 from pipeline.config import PipelineConfig, require
+from pipeline.executor_input import OUTPUTS_FLAG
 from pipeline.graph import create_pipeline
 from pipeline.prepare import prepare_for_image
 from pipeline.settings import ResourceSettings
@@ -39,6 +40,12 @@ _NEVER_CACHED = {
 
 _STORES = {"kubeflow": ("gs://", "s3://", "minio://"), "vertex": ("gs://",)}
 
+# Those that the input can be read from; MinIO is an S3 with an address.
+_INPUTS = {"kubeflow": ("gs://", "s3://"), "vertex": ("gs://",)}
+_MINIO = "; MinIO is an s3://, with its AWS_ENDPOINT_URL in deploy.kubeflow.secrets"
+
+_MOUNTS = {"kubeflow": "on one of deploy.kubeflow.volumes", "vertex": "/gcs/<bucket>/<folder>"}
+
 
 def compile_pipeline(config: PipelineConfig, target: Target) -> str:
     """Returns the specification: for Kubeflow the YAML, for Vertex the JSON of a job.
@@ -51,6 +58,7 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> str:
     spec = job["pipelineSpec"]
     spec["defaultPipelineRoot"] = config.deploy.pipeline_root
     _add_parameters(spec)
+    _add_outputs(spec)
     _add_resources(spec, config.deploy.resources)
     for node in _NEVER_CACHED[target]:
         spec["root"]["dag"]["tasks"][node].pop("cachingOptions", None)
@@ -87,12 +95,22 @@ def _check(config: PipelineConfig, target: Target) -> None:
             f"deploy.pipeline_root: {root}: the workers of beam.runner={config.beam.runner} reach "
             "artifacts in gs:// only; use beam.runner=local, or keep artifacts there"
         )
-    if not (deploy.serving_root and deploy.serving_root.is_absolute()):
+    mounts = ["/gcs"] if target == "vertex" else sorted(deploy.kubeflow.volumes.values())
+    if not (str(deploy.input).startswith(_INPUTS[target]) or _is_in(deploy.input, mounts)):
+        raise InputError(
+            f"deploy.input: {deploy.input}: expected a folder that {target} can read: mounted "
+            f"({_MOUNTS[target]}), or in {' or '.join(_INPUTS[target])}"
+            f"{_MINIO if target == 'kubeflow' else ''}"
+        )
+    if not _is_in(deploy.serving_root, mounts):
         raise InputError(
             f"deploy.serving_root: {deploy.serving_root}: expected an absolute folder that the "
-            "containers have mounted: /gcs/<bucket>/<folder> on Vertex, one of "
-            "deploy.kubeflow.volumes on Kubeflow"
+            f"containers have mounted: {_MOUNTS[target]}"
         )
+
+
+def _is_in(folder: object, mounts: list[str]) -> bool:
+    return any(PurePosixPath(str(folder)).is_relative_to(mount) for mount in mounts)
 
 
 def _compile(config: PipelineConfig) -> Json:
@@ -129,6 +147,14 @@ def _add_parameters(spec: Json) -> None:
         inputs[key] = {"componentInputParameter": name}
 
 
+def _add_outputs(spec: Json) -> None:
+    """Tells the entry point of the containers what outputs each component has."""
+    for component in spec["components"].values():
+        outputs = json.dumps(component.get("outputDefinitions", {}))
+        executor = spec["deploymentSpec"]["executors"][component["executorLabel"]]
+        executor["container"]["args"] += [OUTPUTS_FLAG, outputs]
+
+
 def _add_resources(spec: Json, resources: dict[str, ResourceSettings]) -> None:
     for node, settings in resources.items():
         name = node.replace("_", "-")
@@ -151,8 +177,15 @@ def _platform(spec: Json, config: PipelineConfig) -> Json:
 
 
 def _pod(config: PipelineConfig) -> Json:
-    volumes = config.deploy.kubeflow.volumes
+    volumes, secrets = config.deploy.kubeflow.volumes, config.deploy.kubeflow.secrets
     return {
         "podMetadata": {"labels": dict(config.deploy.labels)},
         "pvcMount": [{"constant": claim, "mountPath": folder} for claim, folder in volumes.items()],
+        "secretAsEnv": [
+            {
+                "secretName": secret,
+                "keyToEnv": [{"secretKey": key, "envVar": name} for name, key in keys.items()],
+            }
+            for secret, keys in secrets.items()
+        ],
     }

@@ -10,67 +10,63 @@ that the `twotower` command has for it, not with a stack trace.
 
 from __future__ import annotations
 
-import json
+import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from google.protobuf import json_format
+from kfp.pipeline_spec import pipeline_spec_pb2 as spec
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.io import fileio
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor as tfx_container
 from tfx.utils import import_utils
 
 from components.errors import reason
-
-_FOLDERS = {"gs://": "/gcs/", "minio://": "/minio/", "s3://": "/s3/"}
+from pipeline.executor_input import FOLDERS, OUTPUTS_FLAG, complete, parse, use_folders
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one node, as TFX's entry point does; returns the exit code."""
-    args, beam_args = tfx_container._parse_flags(list(arguments))
-    executor = import_utils.import_class_by_path(args.executor_class_path)
-    folders = dict(_FOLDERS)
-    if issubclass(executor, BaseBeamExecutor):
-        del folders["gs://"]
-    invocation = json.loads(args.json_serialized_invocation_args)
-    args.json_serialized_invocation_args = json.dumps(replace_uris(invocation, folders))
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(OUTPUTS_FLAG, dest="outputs", required=True)
+    ours, others = parser.parse_known_args(list(arguments))
+    args, beam_args = tfx_container._parse_flags(others)
     try:
+        given = complete(
+            parse(args.json_serialized_invocation_args, spec.ExecutorInput()),
+            parse(args.json_serialized_inputs_spec_args, spec.ComponentInputsSpec()),
+            parse(ours.outputs, spec.ComponentOutputsSpec()),
+        )
+        local = _as_folders(given, args.executor_class_path)
+        args.json_serialized_invocation_args = json_format.MessageToJson(local)
         tfx_container.main((args, beam_args))
     except Exception as error:
         if (cause := reason(error)) is None:
             raise
         print(cause, file=sys.stderr)
         return cause.exit_code
-    _restore_uris(invocation["outputs"]["outputFile"], folders)
+    _restore_uris(given.outputs)
     return 0
 
 
-def replace_uris(value: Any, prefixes: Mapping[str, str]) -> Any:
-    """Returns JSON with the prefix of each artifact's `uri` replaced, where `prefixes` has it."""
-    if isinstance(value, list):
-        return [replace_uris(item, prefixes) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: _replace(item, prefixes) if key == "uri" else replace_uris(item, prefixes)
-        for key, item in value.items()
-    }
+def _as_folders(given: spec.ExecutorInput, executor: str) -> spec.ExecutorInput:
+    folders = dict(FOLDERS)
+    if issubclass(import_utils.import_class_by_path(executor), BaseBeamExecutor):
+        del folders["gs://"]
+    local = spec.ExecutorInput()
+    local.CopyFrom(given)
+    use_folders(local, folders)
+    return local
 
 
-def _replace(uri: str, prefixes: Mapping[str, str]) -> str:
-    for old, new in prefixes.items():
-        if uri.startswith(old):
-            return new + uri.removeprefix(old)
-    return uri
-
-
-def _restore_uris(file: str, folders: Mapping[str, str]) -> None:
+def _restore_uris(given: spec.ExecutorInput.Outputs) -> None:
     """Puts the object store's names back into what TFX reports about its outputs."""
-    prefixes = {folder: scheme for scheme, folder in folders.items()}
-    with fileio.open(file, "r") as reported:
-        output = json.loads(reported.read())
-    with fileio.open(file, "w") as restored:
-        restored.write(json.dumps(replace_uris(output, prefixes)))
+    with fileio.open(given.output_file, "r") as reported:
+        output = parse(reported.read(), spec.ExecutorOutput())
+    for name, listed in output.artifacts.items():
+        listed.artifacts[0].uri = given.artifacts[name].artifacts[0].uri
+    with fileio.open(given.output_file, "w") as restored:
+        restored.write(json_format.MessageToJson(output))
 
 
 if __name__ == "__main__":

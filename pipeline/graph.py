@@ -27,7 +27,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
     """Returns the nodes in the order in which data meets them."""
     columns = config.data.columns.model_dump()
 
-    example_gen = csv_example_gen(prepared.layout, config.data.reading())
+    example_gen = csv_example_gen(prepared.layout, config.data.reading(), prepared.data_fingerprint)
     examples = example_gen.outputs["examples"]
 
     statistics = BlockStatistics(examples=examples).with_id("statistics")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipeline.local_nodes import LocalNodes
 
 LOG_FILE = "run.log"
-_DATA_FACTS = ("rows", "clicks", "ads", "texts", "split", "bad_rows", "warnings")
+_DATA_FACTS = ("rows", "impressions", "clicks", "ads", "texts", "split", "bad_rows", "warnings")
 
 
 def run(config: PipelineConfig, display: Display, *, again: bool = False) -> RunRecord:
@@ -51,7 +51,7 @@ def run(config: PipelineConfig, display: Display, *, again: bool = False) -> Run
     check_machine(config)
     with display.step("check input") as step:
         data = check_data(config)
-        step.note = f"{data.rows:,} impressions, {data.ads:,} ads"
+        step.note = f"{data.impressions:,} impressions, {data.ads:,} ads"
     config.folder.mkdir(parents=True, exist_ok=True)
     with hold(config.folder) as is_first:
         if not is_first:

@@ -32,7 +32,8 @@ class Prepared:
     """What the graph's nodes depend on beside the settings.
 
     Attributes:
-        layout: where the CSV files are.
+        layout: where the input's files are.
+        data_fingerprint: of their content; "" where only the nodes see them.
         schema_file: a copy of the curated schema, under a name that changes with its content.
         encoder_folder: the compiled text encoder.
         encoder_fingerprint: of its weights and graph.
@@ -42,6 +43,7 @@ class Prepared:
     """
 
     layout: Layout
+    data_fingerprint: str
     schema_file: str
     encoder_folder: str
     encoder_fingerprint: str
@@ -104,8 +106,10 @@ def prepare(config: PipelineConfig, again: bool = False) -> Prepared:
     from components.transform import text_encoder
 
     encoder = compile_encoder(config)
+    layout = find_layout(config.data.input)
     return Prepared(
-        layout=find_layout(config.data.input),
+        layout=layout,
+        data_fingerprint=layout.fingerprint(),
         schema_file=str(_copy_of_schema(config)),
         encoder_folder=str(encoder),
         encoder_fingerprint=text_encoder.fingerprint(encoder),
@@ -128,6 +132,7 @@ def prepare_for_image(config: PipelineConfig) -> Prepared:
     encoder = compile_encoder(config)
     return Prepared(
         layout=folder_layout(str(config.deploy.input), config.deploy.is_split),
+        data_fingerprint="",
         schema_file=str(IMAGE_FOLDER / config.data.schema_file),
         encoder_folder=str(config.deploy.encoders / encoder.name),
         encoder_fingerprint=text_encoder.fingerprint(encoder),

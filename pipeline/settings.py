@@ -77,6 +77,11 @@ class KubeflowSettings(Settings):
     volumes: dict[str, str] = Field(
         {}, description="Volume claims that every container mounts: their names and where."
     )
+    secrets: dict[str, dict[str, str]] = Field(
+        {},
+        description="Secrets that every container gets as environment variables, such as those of "
+        "an object store: {secret: {variable: key}}.",
+    )
 
 
 class DeploySettings(Settings):
@@ -89,7 +94,9 @@ class DeploySettings(Settings):
         None, description="Object store folder for artifacts: gs://, s3:// or minio://."
     )
     input: str | None = Field(
-        None, description="Folder of CSV files: mounted, or gs://; the default of a run's `data`."
+        None,
+        description="Folder of CSV files: mounted, in gs://, or on Kubeflow in s3://; the default "
+        "of a run's `data`.",
     )
     is_split: bool = Field(False, description="Whether the input has train/ and eval/ in it.")
     serving_root: Path | None = Field(

@@ -26,8 +26,9 @@ def show(record: RunRecord, console: Console) -> None:
     if all(node.state == "cached" for node in record.nodes) and record.status == "pushed":
         console.print("Nothing changed since an earlier run: every node came from the cache.")
     data = record.data
+    impressions = data.get("impressions", data["rows"])  # an old record has rows alone
     console.print(
-        f"{data['rows']:,} impressions, {data['clicks']:,} clicks, {data['ads']:,} ads"
+        f"{impressions:,} impressions, {data['clicks']:,} clicks, {data['ads']:,} ads"
         + (f", {data['bad_rows']:,} bad rows set aside" if data["bad_rows"] else "")
     )
     if "split" in data:

@@ -113,14 +113,12 @@ def try_settings(config: PipelineConfig, data: TrainingData) -> Trial:
     keras.utils.set_random_seed(config.trainer.seed)
     model = data.two_tower(config.model)
     train(model, data, config.trainer)
-    logits, labels = predict(model, data.validation, data.ads)
-    clicks = labels.astype(np.int64)
-    scores = (1 + np.tanh(logits.astype(np.float64) / 2)) / 2
+    labels, probabilities, weights = predict(model, data.validation, data.ads).by_label()
     return Trial(
         config,
-        log_loss=log_loss(clicks, scores) or np.nan,
-        auc=auc(clicks, scores, confidence=0.5).value or np.nan,
-        normalized_entropy=normalized_entropy(clicks, scores) or np.nan,
+        log_loss=log_loss(labels, probabilities, weights) or np.nan,
+        auc=auc(labels, probabilities, 0.5, weights).value or np.nan,
+        normalized_entropy=normalized_entropy(labels, probabilities, weights) or np.nan,
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hypothesis
 import numpy as np
@@ -17,8 +17,23 @@ import pytest
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
 
+# Where the programs come from that some tests need and setup.sh cannot install.
+PROGRAMS = {
+    "chromium": "apt-get install chromium",
+    "kubectl": "https://kubernetes.io/docs/tasks/tools/",
+    "prism": "it is built where Go is, https://go.dev/doc/install",
+}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--must-have",
+        action="append",
+        default=[],
+        choices=sorted(PROGRAMS),
+        help="fail, not skip, the tests for which this program is missing",
+    )
+    parser.addoption("--image", help="ENGINE:TAG of an image to check, for e2e/check_image.py")
     parser.addoption(
         "--chaos", type=float, nargs="?", const=1.0, help="the long form of tests/chaos, or a share"
     )
@@ -27,6 +42,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick tests first: what is broken shows within minutes."""
     items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
+
+
+@pytest.fixture(scope="session")
+def lack(pytestconfig: pytest.Config) -> Callable[..., NoReturn]:
+    """Skips a test for want of a program, and says where it comes from."""
+
+    def skip(program: str, why: str = "not found") -> NoReturn:
+        message = f"needs {program}: {PROGRAMS[program]} ({why})"
+        if program in pytestconfig.getoption("--must-have"):
+            pytest.fail(message)
+        pytest.skip(message)
+
+    return skip
 
 
 @pytest.fixture(scope="session")

@@ -20,10 +20,13 @@ from components.metrics import (
     Estimate,
     Floats,
     Integers,
+    Weights,
     auc_difference,
     click_metrics,
     is_probability,
+    quantiles,
 )
+from components.outcomes import weights_of
 
 METRICS_FILE = "metrics.json"
 
@@ -145,6 +148,7 @@ class _Rows:
     users: Integers | None
     confidence: float
     operating_point: float
+    weights: Weights
 
     def take(self, positions: Integers) -> _Rows:
         return replace(
@@ -153,6 +157,7 @@ class _Rows:
             scores=self.scores[positions],
             ads=self.ads[positions],
             users=None if self.users is None else self.users[positions],
+            weights=self.weights.of(positions),
         )
 
     def metrics(self) -> ClickMetrics:
@@ -163,12 +168,14 @@ class _Rows:
             self.users,
             confidence=self.confidence,
             operating_point=self.operating_point,
+            weights=self.weights,
         )
 
 
 def _rows(scored: pa.Table, columns: Columns, settings: EvaluatorSettings) -> _Rows:
     scores = scored[PROBABILITY].to_numpy()
-    top_tenth = float(np.quantile(scores, 0.9)) if len(scores) else 0.0
+    weights = weights_of(scored)
+    top_tenth = float(quantiles(scores, np.array([0.9]), weights)[0]) if len(scores) else 0.0
     return _Rows(
         labels=scored[columns.label].to_numpy(),
         scores=scores,
@@ -176,6 +183,7 @@ def _rows(scored: pa.Table, columns: Columns, settings: EvaluatorSettings) -> _R
         users=_numbers(scored[columns.user_id]) if columns.user_id else None,
         confidence=settings.confidence,
         operating_point=settings.operating_point or top_tenth,
+        weights=weights,
     )
 
 
@@ -188,7 +196,9 @@ def _compare(rows: _Rows, scores: pa.ChunkedArray, baseline: Baseline) -> Baseli
         model=baseline.model,
         problem="",
         metrics=in_service.metrics(),
-        auc_drop=auc_difference(rows.labels, in_service.scores, rows.scores, rows.confidence),
+        auc_drop=auc_difference(
+            rows.labels, in_service.scores, rows.scores, rows.confidence, rows.weights
+        ),
     )
 
 

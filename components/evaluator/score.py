@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from components.errors import InputError
 from components.example_blocks import read_blocks
 from components.features import PROBABILITY, RAW_SIGNATURE, Columns
+from components.outcomes import by_label
 from components.raw_columns import input_types, to_tensor
 
 _BATCH = 8192
@@ -70,7 +71,7 @@ def read_rows(split: str, columns: Columns, model: ClickModel) -> pa.Table:
 
     Returns:
         The named columns, the attributes and the model's inputs, as strings or numbers; a missing
-        value is null.
+        value is null. Each row has a label, see `outcomes.by_label`.
 
     Raises:
         InputError: no rows, or a column that every row must have is absent.
@@ -90,7 +91,8 @@ def read_rows(split: str, columns: Columns, model: ClickModel) -> pa.Table:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(len(table)))
     kept = [*columns.required(), *columns.attributes(table.column_names)]
-    return pa.table({name: _typed(table[name], model.inputs.get(name)) for name in kept})
+    rows = pa.table({name: _typed(table[name], model.inputs.get(name)) for name in kept})
+    return by_label(rows, columns)
 
 
 def count_texts(split: str, columns: Columns) -> Counter[str]:

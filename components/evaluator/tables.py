@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.features import PROBABILITY, Columns
 from components.metrics import Floats
+from components.outcomes import weights_of
 
 SCORES_FILE = "scores.parquet"
 ADS_FILE = "ads.parquet"
@@ -17,6 +19,7 @@ BASELINE_PROBABILITY = "baseline_probability"
 TRAINING_ROWS = "training_rows"
 ROWS = "rows"
 CLICKS = "clicks"
+_PREDICTED = "predicted_clicks"
 
 
 def score_table(
@@ -56,13 +59,15 @@ def ad_table(scored: pa.Table, columns: Columns) -> pa.Table:
     Returns:
         The ad's id and text, ROWS, CLICKS, mean PROBABILITY and TRAINING_ROWS.
     """
+    sums = weights_of(scored).sums
+    scored = scored.append_column(ROWS, pa.array(sums))
+    for name, values in ((CLICKS, scored[columns.label]), (_PREDICTED, scored[PROBABILITY])):
+        scored = scored.append_column(name, pa.array(sums * values.to_numpy()))
     ads = scored.group_by([columns.ad_id, columns.text]).aggregate(
-        [
-            ([], "count_all"),
-            (columns.label, "sum"),
-            (PROBABILITY, "mean"),
-            (TRAINING_ROWS, "max"),
-        ]
+        [(ROWS, "sum"), (CLICKS, "sum"), (_PREDICTED, "sum"), (TRAINING_ROWS, "max")]
     )
     names = [columns.ad_id, columns.text, ROWS, CLICKS, PROBABILITY, TRAINING_ROWS]
-    return ads.rename_columns(names).sort_by([(ROWS, "descending"), (columns.ad_id, "ascending")])
+    ads = ads.rename_columns(names)
+    mean = pc.divide(ads[PROBABILITY], ads[ROWS])
+    ads = ads.set_column(names.index(PROBABILITY), PROBABILITY, mean)
+    return ads.sort_by([(ROWS, "descending"), (columns.ad_id, "ascending")])

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from components.example_gen import times
+from components.example_gen import outcomes, times
 from components.example_gen.settings import ReadingSettings
 
 Array = np.ndarray[Any, Any]
@@ -121,9 +121,7 @@ def _checks(
 ) -> Iterator[tuple[str, str, Array]]:
     """Yields column, what is expected there, and whether each row has it [rows]."""
     columns, time = settings.columns, settings.split.time
-    if columns.label in required:
-        is_label = pc.is_in(rows[columns.label], pa.array([b"0", b"1"]))
-        yield columns.label, "0 or 1", is_label.to_numpy()
+    yield from outcomes.checks(rows, columns, required)
     for name in (columns.text, columns.ad_id):
         if name in required:
             text = rows[name].cast(pa.string())

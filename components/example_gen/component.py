@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 from tfx.components import FileBasedExampleGen
+from tfx.components.example_gen import driver
+from tfx.components.example_gen.utils import FINGERPRINT_PROPERTY_NAME
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
-from components.example_gen.executor import ColumnarCsvExecutor, pack
+from components.example_gen.executor import ColumnarCsvExecutor, pack, unpack
 from components.example_gen.layout import Layout
 from components.example_gen.settings import ReadingSettings
 from components.features import EVAL, TRAIN
@@ -16,12 +19,37 @@ from components.features import EVAL, TRAIN
 _MOST_BUCKETS = 1_000_000
 
 
-def csv_example_gen(layout: Layout, settings: ReadingSettings) -> FileBasedExampleGen:
+class ContentDriver(driver.FileBasedDriver):
+    """TFX's driver, but that the files' content decides what may come from the cache.
+
+    TFX goes by number, sizes and times of the files, which a file keeps that is changed in place,
+    and which change where a file is only copied.
+    """
+
+    def resolve_exec_properties(self, *arguments: Any) -> dict[str, Any]:
+        """Puts the fingerprint of the content, where it is known, in the place of TFX's."""
+        properties: dict[str, Any] = super().resolve_exec_properties(*arguments)
+        _, fingerprint = unpack(properties)
+        if fingerprint:
+            properties[FINGERPRINT_PROPERTY_NAME] = fingerprint
+        return properties
+
+
+class CsvExampleGen(FileBasedExampleGen):
+    """TFX's FileBasedExampleGen with another driver."""
+
+    DRIVER_CLASS = ContentDriver
+
+
+def csv_example_gen(
+    layout: Layout, settings: ReadingSettings, fingerprint: str = ""
+) -> CsvExampleGen:
     """Returns the node `example_gen`.
 
     Args:
         layout: Where the CSV files are.
         settings: How they are read and split.
+        fingerprint: Of their content, as `Layout.fingerprint` has it; "" where it is not known.
     """
     splits = [
         example_gen_pb2.Input.Split(name=name, pattern=pattern)
@@ -34,10 +62,10 @@ def csv_example_gen(layout: Layout, settings: ReadingSettings) -> FileBasedExamp
         parts = {TRAIN: share.denominator - share.numerator, EVAL: share.numerator}
         for name, buckets in parts.items():
             output_config.split_config.splits.add(name=name, hash_buckets=buckets)
-    return FileBasedExampleGen(
+    return CsvExampleGen(
         input_base=layout.base,
         input_config=example_gen_pb2.Input(splits=splits),
         output_config=output_config,
-        custom_config=pack(settings.for_layout(layout)),
+        custom_config=pack(settings.for_layout(layout), fingerprint),
         custom_executor_spec=executor_spec.ExecutorClassSpec(ColumnarCsvExecutor),
     ).with_id("example_gen")

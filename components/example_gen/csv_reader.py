@@ -12,17 +12,16 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from components.errors import InputError
 from components.example_gen.blocks import Block, Header, UnreadableError, column_of
 from components.example_gen.column_profile import ColumnProfile
 from components.example_gen.csv_blocks import SEPARATORS
-from components.example_gen.csv_types import Types, convert
+from components.example_gen.csv_types import NUMBER, Types, convert
 from components.example_gen.input_files import read_blocks, read_header
 from components.example_gen.layout import WHOLE, find_layout, name_few, name_under
+from components.example_gen.outcomes import impressions_and_clicks
 from components.example_gen.settings import ReadingSettings
 from components.example_gen.split import Counts, SplitCounter, describe
 
@@ -30,6 +29,7 @@ __all__ = [
     "InputSummary",
     "check_files",
     "check_input",
+    "examine_input",
     "read_batches",
     "require_splits",
 ]
@@ -46,7 +46,8 @@ class InputSummary:
 
     Attributes:
         rows: Number of good rows.
-        clicks: How many of them are clicked; 0 where the label is not required.
+        impressions: How many impressions they stand for.
+        clicks: How many of these are clicked; 0 where that is not required.
         ads: Number of distinct ad ids; 0 where the ad id is not required.
         texts: Number of distinct texts; 0 where the text is not required.
         splits: Rows and clicks of `train` and `eval`, of input to train on.
@@ -56,9 +57,11 @@ class InputSummary:
         columns: What is known of each column.
         bad_rows: Number of rows that are set aside.
         warnings: What may be right and should be known.
+        problems: Why the input cannot be used, of what `examine_input` found; else none.
     """
 
     rows: int
+    impressions: int
     clicks: int
     ads: int
     texts: int
@@ -68,6 +71,7 @@ class InputSummary:
     columns: dict[str, ColumnProfile]
     bad_rows: int
     warnings: list[str]
+    problems: list[str]
 
     @property
     def types(self) -> dict[str, pa.DataType]:
@@ -92,10 +96,7 @@ def check_input(
     Raises:
         InputError: The input cannot be used; everything that is wrong is in the message.
     """
-    layout = find_layout(path)
-    return check_files(
-        layout.files(), layout.base, settings.for_layout(layout), required, layout.ignored()
-    )
+    return _usable(examine_input(path, settings, required), settings, required)
 
 
 def check_files(
@@ -103,21 +104,50 @@ def check_files(
     base: str,
     settings: ReadingSettings,
     required: Sequence[str] | None = None,
-    ignored: Sequence[str] = (),
 ) -> InputSummary:
-    """Does what `check_input` does, for files that are already found, by split.
+    """Does what `check_input` does, for files that are already found under `base`, by split."""
+    return _usable(_examine(files, base, settings, required), settings, required)
 
-    Args:
-        files: Paths or URIs of the files of each split.
-        base: The folder that they are under.
-        settings: How rows are read and split.
-        required: As `check_input` has it.
-        ignored: What else is in the folder, for a warning.
+
+def examine_input(
+    path: Path, settings: ReadingSettings, required: Sequence[str] | None = None
+) -> InputSummary:
+    """Does what `check_input` does, and returns what is wrong beside what could be read.
+
+    Raises:
+        InputError: There is nothing to read at `path`.
     """
+    layout = find_layout(path)
+    ignored = layout.ignored()
+    found = _examine(layout.files(), layout.base, settings.for_layout(layout), required)
+    if ignored:
+        found.warnings.append(f"not read, by their names: {name_few(ignored)}")
+    return found
+
+
+def _examine(
+    files: Mapping[str, Sequence[str]],
+    base: str,
+    settings: ReadingSettings,
+    required: Sequence[str] | None,
+) -> InputSummary:
     check = _Check(base, settings, required)
     for split, paths in files.items():
         check.read_split(split, paths)
-    return check.summary(ignored)
+    return check.summary()
+
+
+def _usable(
+    summary: InputSummary, settings: ReadingSettings, required: Sequence[str] | None
+) -> InputSummary:
+    """Returns the summary of input that can be used."""
+    if summary.problems:
+        shown = _listed(summary.problems[:_SHOWN_PROBLEMS], len(summary.problems))
+        lines = ["the input cannot be used:", *shown]
+        if summary.bad_rows and required is None and settings.bad_rows == "refuse":
+            lines.append("correct the rows, or set data.bad_rows to quarantine to leave them out")
+        raise InputError("\n  ".join(lines))
+    return summary
 
 
 def require_splits(summary: InputSummary) -> None:
@@ -127,9 +157,9 @@ def require_splits(summary: InputSummary) -> None:
         InputError: A split has no rows, or none that is clicked, or none that is not.
     """
     problems = [
-        f"{split}: {counts.clicks:,} clicks in {counts.rows:,} rows"
+        f"{split}: {counts.clicks:,} clicks in {counts.impressions:,} impressions"
         for split, counts in summary.splits.items()
-        if counts.clicks in (0, counts.rows)
+        if counts.clicks in (0, counts.impressions)
     ]
     if problems:
         raise InputError(
@@ -198,27 +228,22 @@ class _Check:
         if all(were_read):  # else what is missing from the rest may be in there
             self._problems += self._problems_of_split(split, self._splits[split])
 
-    def summary(self, ignored: Sequence[str]) -> InputSummary:
-        """Returns the summary; `ignored` is what is beside the files.
-
-        Raises:
-            InputError: There was a problem.
-        """
+    def summary(self) -> InputSummary:
+        """Returns what was found."""
         absent = list(self._absent_columns())
         if self._settings.absent_columns == "refuse":
             self._problems += [
                 f"{each}; data.absent_columns: missing lets it be missing there" for each in absent
             ]
-        if self._problems:
-            raise self._error()
-        is_whole = WHOLE in self._splits
-        boundary = self._counter.boundary() if is_whole else None
-        splits = self._counter.counts(boundary) if is_whole else self._splits
         found = sum(self._splits.values(), Counts())
+        is_whole = WHOLE in self._splits
+        boundary = self._counter.boundary() if is_whole and found.rows else None
+        splits = self._counter.counts(boundary) if is_whole else self._splits
         for column in self._columns.values():
             column.add_missing(found.rows - column.rows)
         return InputSummary(
             rows=found.rows,
+            impressions=found.impressions,
             clicks=found.clicks,
             ads=len(self._texts_of) if self._names.ad_id in self._required else 0,
             texts=len(set().union(*self._texts_of.values())),
@@ -227,15 +252,9 @@ class _Check:
             split=describe(self._settings, splits, boundary) if is_whole else _AS_IT_COMES,
             columns=self._columns,
             bad_rows=self._bad_rows,
-            warnings=[*self._warnings(), *absent, *_not_read(ignored)],
+            warnings=[*self._warnings(), *([] if self._problems else absent)],
+            problems=self._problems,
         )
-
-    def _error(self) -> InputError:
-        shown = _listed(self._problems[:_SHOWN_PROBLEMS], len(self._problems))
-        lines = ["the input cannot be used:", *shown]
-        if self._bad_rows and self._is_training and not self._set_aside:
-            lines.append("correct the rows, or set data.bad_rows to quarantine to leave them out")
-        return InputError("\n  ".join(lines))
 
     def _warnings(self) -> Iterator[str]:
         for file, header in self._headers.items():
@@ -272,10 +291,14 @@ class _Check:
         where = "" if split == WHOLE else f"{split}: "
         if not found.rows:
             yield f"{where}no good row; expected at least one below the header"
-        elif self._is_training and found.clicks in (0, found.rows):
+        elif self._is_training and found.clicks in (0, found.impressions):
+            problem = f"column {self._names.label} is {int(found.clicks > 0)} in all "
+            if self._names.is_counted:
+                problem = f"columns {self._names.impressions} and {self._names.clicks} have "
+                problem += f"{found.clicks:,} clicks in {found.impressions:,} impressions of "
             yield (
-                f"{where}column {self._names.label} is {int(found.clicks > 0)} in all "
-                f"{found.rows:,} good rows; clicks can be learned where there are both 0 and 1"
+                f"{where}{problem}{found.rows:,} good rows; clicks can be learned where there are "
+                "impressions with and without"
             )
 
     def _read_file(self, file: str, split: str) -> bool:
@@ -332,12 +355,10 @@ class _Check:
 
     def _count(self, block: Block, file: str, split: str) -> None:
         rows = block.good
-        clicked = np.zeros(len(rows), bool)
-        if self._names.label in self._required:
-            clicked = pc.equal(rows[self._names.label], b"1").to_numpy()
-        self._splits[split] += Counts(len(rows), int(clicked.sum()))
+        counts = impressions_and_clicks(rows, self._names, self._required)
+        self._splits[split] += Counts.of(*counts)
         if self._is_training and split == WHOLE:
-            self._counter.add(name_under(self._base, file), block, clicked)
+            self._counter.add(name_under(self._base, file), block, *counts)
         for name in rows.column_names:
             if name not in self._columns:
                 self._columns[name] = self._profile(name)
@@ -346,7 +367,10 @@ class _Check:
 
     def _profile(self, name: str) -> ColumnProfile:
         is_text = name in self._settings.as_text()
-        return ColumnProfile(is_text=is_text, marks=self._settings.missing)
+        profile = ColumnProfile(is_text=is_text, marks=self._settings.missing)
+        if name == self._names.weight:
+            profile.type = NUMBER  # whole numbers too, so that its type is always the same
+        return profile
 
     def _count_ads(self, rows: pa.Table) -> None:
         ad_id, text = self._names.ad_id, self._names.text
@@ -356,10 +380,6 @@ class _Check:
         distinct = rows.group_by(names).aggregate([]).to_pydict()
         for ad, its_text in zip_longest(distinct.get(ad_id, []), distinct.get(text, [])):
             self._texts_of[ad].update([hash(its_text)] if text in names else [])
-
-
-def _not_read(ignored: Sequence[str]) -> list[str]:
-    return [f"not read, by their names: {name_few(ignored)}"] if ignored else []
 
 
 def _listed(items: Sequence[str], count: int) -> list[str]:

@@ -25,6 +25,7 @@ from tfx.utils import proto_utils
 from components.example_gen.blocks import BadRow
 from components.example_gen.csv_reader import InputSummary, check_files, require_splits
 from components.example_gen.examples import serialize
+from components.example_gen.filesystem import list_files
 from components.example_gen.input_files import read_blocks, read_header
 from components.example_gen.layout import WHOLE, Layout, is_data, name_under
 from components.example_gen.settings import ReadingSettings
@@ -61,7 +62,8 @@ class ColumnarCsvExecutor(base_executor.BaseExecutor):
             InputError: The input cannot be used.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
-        input_config, output_config, settings = _unpack(exec_properties)
+        input_config, output_config = _configs(exec_properties)
+        settings, _ = unpack(exec_properties)
         base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
         files = _find_files(base, input_config)
         summary = check_files(files, base, settings)
@@ -89,38 +91,45 @@ def _find_files(base: str, input_config: example_gen_pb2.Input) -> dict[str, lis
     """Returns the files that are read, by split, wherever they are."""
     layout = Layout(base, {split.name: split.pattern for split in input_config.splits})
     return {
-        split: sorted(
+        split: [
             file
-            for file in fileio.glob(f"{base}/{pattern}")
-            if layout.is_file or (is_data(file.rpartition("/")[2]) and not fileio.isdir(file))
-        )
+            for file in list_files(base, pattern)
+            if layout.is_file or is_data(file.rpartition("/")[2])
+        ]
         for split, pattern in layout.patterns.items()
     }
 
 
-def pack(settings: ReadingSettings) -> example_gen_pb2.CustomConfig:
-    """Packs what the executor has to know beside where the files are."""
-    packed = json_format.ParseDict(settings.model_dump(mode="json"), struct_pb2.Struct())
+def pack(settings: ReadingSettings, fingerprint: str) -> example_gen_pb2.CustomConfig:
+    """Packs what a node has to know beside where the files are.
+
+    Args:
+        settings: How they are read and split.
+        fingerprint: Of their content.
+    """
+    packed = {"settings": settings.model_dump(mode="json"), "fingerprint": fingerprint}
     config = example_gen_pb2.CustomConfig()
-    config.custom_config.Pack(packed)
+    config.custom_config.Pack(json_format.ParseDict(packed, struct_pb2.Struct()))
     return config
 
 
-def _unpack(
+def unpack(exec_properties: Mapping[str, Any]) -> tuple[ReadingSettings, str]:
+    """Returns what `pack` has packed into a node's properties."""
+    config, packed = example_gen_pb2.CustomConfig(), struct_pb2.Struct()
+    proto_utils.json_to_proto(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], config)
+    config.custom_config.Unpack(packed)
+    unpacked = json_format.MessageToDict(packed)
+    return ReadingSettings.model_validate(unpacked["settings"]), unpacked["fingerprint"]
+
+
+def _configs(
     exec_properties: Mapping[str, Any],
-) -> tuple[example_gen_pb2.Input, example_gen_pb2.Output, ReadingSettings]:
-    configs = {
-        standard_component_specs.INPUT_CONFIG_KEY: example_gen_pb2.Input(),
-        standard_component_specs.OUTPUT_CONFIG_KEY: example_gen_pb2.Output(),
-        standard_component_specs.CUSTOM_CONFIG_KEY: example_gen_pb2.CustomConfig(),
-    }
-    for key, config in configs.items():
+) -> tuple[example_gen_pb2.Input, example_gen_pb2.Output]:
+    configs = example_gen_pb2.Input(), example_gen_pb2.Output()
+    keys = standard_component_specs.INPUT_CONFIG_KEY, standard_component_specs.OUTPUT_CONFIG_KEY
+    for key, config in zip(keys, configs, strict=True):
         proto_utils.json_to_proto(exec_properties[key], config)
-    input_config, output_config, custom_config = configs.values()
-    packed = struct_pb2.Struct()
-    custom_config.custom_config.Unpack(packed)
-    settings = ReadingSettings.model_validate(json_format.MessageToDict(packed))
-    return input_config, output_config, settings
+    return configs
 
 
 def _examples_by_split(

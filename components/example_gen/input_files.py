@@ -12,6 +12,7 @@ from pyarrow import fs
 from components.example_gen import csv_blocks, parquet_blocks
 from components.example_gen.blocks import Block, Header, UnreadableError
 from components.example_gen.csv_records import BLOCK_BYTES
+from components.example_gen.filesystem import locate
 from components.example_gen.layout import GZIP, PARQUET
 from components.example_gen.settings import ReadingSettings
 
@@ -51,7 +52,8 @@ def read_blocks(
     """Yields the rows of a file.
 
     Bad is a row with more or fewer fields than the header, or with a field that is not UTF-8; where
-    they are required, also one whose label is not 0 or 1, whose text or ad id is empty, or whose
+    they are required, also one whose label is not 0 or 1, whose counts or
+    weight cannot be, whose text or ad id is empty, or whose
     time is none.
 
     Args:
@@ -78,7 +80,7 @@ def _is_parquet(file: str) -> bool:
 def _opened(file: str) -> Iterator[Any]:
     """Opens a file; what Arrow has against its bytes becomes an UnreadableError."""
     try:
-        system, path = fs.FileSystem.from_uri(file) if "://" in file else (_LOCAL, file)
+        system, path = locate(file)
         if _is_parquet(file):
             opened = system.open_input_file(path)
         else:
@@ -89,9 +91,6 @@ def _opened(file: str) -> Iterator[Any]:
             yield source
     except (OSError, pa.ArrowException) as error:
         raise UnreadableError(f"cannot be read: {error}") from None
-
-
-_LOCAL = fs.LocalFileSystem()
 
 
 def _check_first_bytes(system: fs.FileSystem, path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -57,6 +58,15 @@ class Layout:
             )
             for split, pattern in self.patterns.items()
         }
+
+    def fingerprint(self) -> str:
+        """Returns a hash of the names and the content of the files that are read."""
+        digest = hashlib.sha256()
+        for file in chain.from_iterable(self.files().values()):
+            with Path(file).open("rb") as content:
+                of_content = hashlib.file_digest(content, "sha256").hexdigest()
+            digest.update(f"{name_under(self.base, file)}\n{of_content}\n".encode())
+        return digest.hexdigest()[:16]
 
     def ignored(self) -> list[str]:
         """Returns what is in the input's folders and is not read, as names under `base`."""

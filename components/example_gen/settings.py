@@ -73,10 +73,9 @@ class ReadingSettings(Settings):
         """Returns the settings, without a split where the input comes in two."""
         return self.model_copy(update={"split": SplitSettings()}) if layout.is_split else self
 
-    def as_text(self) -> set[str | None]:
+    def as_text(self) -> set[str]:
         """Returns the columns that are text whatever their values look like."""
-        columns = self.columns
-        return {columns.text, columns.ad_id, columns.user_id, *self.categorical}
+        return {*self.columns.texts(), *self.categorical}
 
     def required(self) -> list[str]:
         """Returns the columns that every file of a training's input must have."""
@@ -84,10 +83,11 @@ class ReadingSettings(Settings):
 
     @model_validator(mode="after")
     def _split_knows_no_label(self) -> ReadingSettings:
-        if self.columns.label in self.split.columns:
-            raise ValueError(
-                f"split: {self.columns.label} is the label, which must not decide a row's split"
-            )
+        for name in self.columns.outcome:
+            if name in self.split.columns:
+                raise ValueError(
+                    f"split: {name} says what came of a row, which must not decide its split"
+                )
         return self
 
 

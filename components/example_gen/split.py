@@ -106,17 +106,27 @@ class ByTime:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many rows, and how many of them are clicked."""
+    """How many rows, how many impressions they stand for, and how many of these are clicked."""
 
     rows: int = 0
+    impressions: int = 0
     clicks: int = 0
 
+    @staticmethod
+    def of(impressions: Array, clicks: Array) -> Counts:
+        """Returns the counts of rows [N] of so many impressions and clicks each."""
+        return Counts(len(clicks), int(impressions.sum()), int(clicks.sum()))
+
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.rows + other.rows, self.clicks + other.clicks)
+        return Counts(
+            self.rows + other.rows,
+            self.impressions + other.impressions,
+            self.clicks + other.clicks,
+        )
 
 
 class TimeCounts:
-    """Counts rows and clicks by time, so that a boundary can be found that leaves a share after it.
+    """Counts rows and what came of them by time, to find a boundary that leaves a share after it.
 
     What it holds grows with the number of distinct times, up to `most`; where there are more, times
     are counted in steps of 2, 4, 8, ... microseconds, the fewest that do. The order in which rows
@@ -126,17 +136,19 @@ class TimeCounts:
     def __init__(self, most: int = MOST_TIMES) -> None:
         self._most = most
         self._step = 1
-        self._counts = np.zeros((0, 3), np.int64)  # time, rows, clicks; by time
+        self._counts = np.zeros((0, 4), np.int64)  # time, rows, impressions, clicks; by time
         self._new: list[Array] = []
 
-    def add(self, times: Array, clicked: Array) -> None:
+    def add(self, times: Array, impressions: Array, clicks: Array) -> None:
         """Counts rows.
 
         Args:
             times: [rows] microseconds since 1970.
-            clicked: [rows] bool.
+            impressions: [rows] that each stands for.
+            clicks: [rows] how many of these are clicked.
         """
-        self._new.append(np.stack([times, np.ones_like(times), clicked], axis=1).astype(np.int64))
+        counts = [times, np.ones_like(times), impressions, clicks]
+        self._new.append(np.stack(counts, axis=1).astype(np.int64))
         if sum(map(len, self._new)) > max(len(self._counts), self._most // 4):
             self._merge()
 
@@ -167,7 +179,7 @@ class TimeCounts:
             if len(times) <= self._most:
                 break
             self._step *= 2
-        sums = [np.bincount(which, counts[:, column]).astype(np.int64) for column in (1, 2)]
+        sums = [np.bincount(which, counts[:, column]).astype(np.int64) for column in (1, 2, 3)]
         self._counts = np.stack([times, *sums], axis=1)
 
 
@@ -179,22 +191,23 @@ class SplitCounter:
         self._times = TimeCounts()
         self._counts = dict.fromkeys((TRAIN, EVAL), Counts())
 
-    def add(self, name: str, block: Block, clicked: Array) -> None:
+    def add(self, name: str, block: Block, impressions: Array, clicks: Array) -> None:
         """Counts the good rows of a block.
 
         Args:
             name: Of its file, under the input's folder.
             block: Some of the file's rows.
-            clicked: [rows] bool.
+            impressions: [rows] that each stands for.
+            clicks: [rows] how many of these are clicked.
         """
         column = self._settings.split.time
         if column is not None:
             times = parse_times(column_of(block.good, column))
-            self._times.add(times.to_numpy(), clicked)
+            self._times.add(times.to_numpy(), impressions, clicks)
             return
         is_eval = make_splitter(self._settings).is_eval(name, block)
         for split, rows in ((TRAIN, ~is_eval), (EVAL, is_eval)):
-            self._counts[split] += Counts(int(rows.sum()), int(clicked[rows].sum()))
+            self._counts[split] += Counts.of(impressions[rows], clicks[rows])
 
     def boundary(self) -> int | None:
         """Returns the time from which on rows are for evaluation; None unless times decide."""

@@ -13,6 +13,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_p
 from components.features import Columns
 from components.findings import Finding
 from components.schema_gate.anomalies import Statistics
+from components.statistics.click_rate import click_rate
 
 _L_INFTY = anomalies_pb2.DriftSkewInfo.Measurement.L_INFTY
 
@@ -66,16 +67,15 @@ class Comparison:
             columns: What the columns are for.
             most: Most difference, as a share of the others' click rate.
         """
-        both = [_features(each) for each in (self.rows, self.others)]
-        if not all(columns.label in features for features in both):
+        rows, others = (click_rate(_features(each), columns) for each in (self.rows, self.others))
+        if rows is None or others is None:
             return  # the others had another label
-        rows, others = (features[columns.label].num_stats for features in both)
-        chance = _BEYOND_CHANCE * math.hypot(_standard_error(rows), _standard_error(others))
-        if abs(rows.mean - others.mean) > max(most * others.mean, chance):
+        chance = _BEYOND_CHANCE * math.hypot(rows.standard_error, others.standard_error)
+        if abs(rows.rate - others.rate) > max(most * others.rate, chance):
             yield self._finding(
-                columns.label,
+                columns.clicks or columns.label,
                 f"another click rate than {self.name}",
-                f"{rows.mean:.2%} of the rows clicked; {others.mean:.2%} of those",
+                f"{rows.rate:.2%} of the impressions clicked; {others.rate:.2%} of those",
             )
 
     def _distribution(
@@ -119,10 +119,6 @@ def _with_comparators(
 def _features(statistics: Statistics) -> dict[str, statistics_pb2.FeatureNameStatistics]:
     """Returns the statistics of each column."""
     return {".".join(each.path.step): each for each in statistics.datasets[0].features}
-
-
-def _standard_error(clicks: statistics_pb2.NumericStatistics) -> float:
-    return clicks.std_dev / math.sqrt(max(clicks.common_stats.tot_num_values, 1))
 
 
 def _value_that_differs_most(

@@ -16,6 +16,7 @@ from components.example_blocks import read_blocks
 from components.features import EVAL, TRAIN, Columns
 from components.findings import Finding
 from components.metrics import Floats, Integers, auc
+from components.outcomes import by_label, weights_of
 
 _CONFIDENCE = 0.95  # that an AUC is at least what is judged
 _QUANTILES = np.linspace(0, 1, 101)  # by which a number's values are told apart
@@ -54,7 +55,7 @@ class Rows:
         self._folders = folders
         self._columns = columns
         self._attributes = columns.attributes(feature.name for feature in schema.feature)
-        names = {*self._attributes, columns.text, columns.ad_id, columns.label}
+        names = {*self._attributes, columns.text, columns.ad_id, *columns.outcome}
         features = [feature for feature in schema.feature if feature.name in names]
         self._schema = schema_pb2.Schema(feature=features)
         self._texts = {each.name for each in features if each.type == schema_pb2.BYTES}
@@ -67,7 +68,7 @@ class Rows:
         """
         for name in self._attributes:
             if name in self._texts:
-                yield from _unseen(name, self._number(name), "values that training lacks", most)
+                yield from self._unseen(name, "values that training lacks", most)
 
     def cold_ads(self, most: float) -> Iterator[Finding]:
         """Yields a finding if many eval rows show a text that training lacks.
@@ -75,8 +76,7 @@ class Rows:
         Args:
             most: Most share of the eval rows.
         """
-        text = self._columns.text
-        yield from _unseen(text, self._number(text), "ads that training lacks", most)
+        yield from self._unseen(self._columns.text, "ads that training lacks", most)
 
     def leaks(self, most: float) -> Iterator[Finding]:
         """Yields the columns that predict the click almost alone.
@@ -90,10 +90,11 @@ class Rows:
         train_labels, eval_labels = (
             split[self._columns.label].to_numpy() for split in self._splits
         )
+        train_weights, eval_weights = (weights_of(split) for split in self._splits)
         for name in [*self._attributes, self._columns.ad_id]:
             column = self._number(name)
-            rates = _click_rates(column, train_labels)
-            alone = auc(eval_labels, rates[column.eval], _CONFIDENCE)
+            rates = _click_rates(column, train_labels, train_weights.sums)
+            alone = auc(eval_labels, rates[column.eval], _CONFIDENCE, eval_weights)
             if alone.low is not None and alone.low > most:
                 yield Finding(
                     split=EVAL,
@@ -102,14 +103,31 @@ class Rows:
                     detail=f"AUC {alone.value:.3f} with nothing else, at most {most:g}",
                 )
 
+    def _unseen(self, name: str, problem: str, most: float) -> Iterator[Finding]:
+        column = self._number(name)
+        seen = np.bincount(column.train, minlength=len(column.values)) > 0
+        seen[_MISSING] = True
+        sums = weights_of(self._splits[1]).sums
+        rows = np.bincount(column.eval, sums, len(column.values)) * ~seen
+        share = rows.sum() / sums.sum()
+        if share > most:
+            unseen = np.argsort(-rows)[: np.count_nonzero(rows)]
+            shown = [f"{column.values[number]:.{_SHOWN_CHARACTERS}}" for number in unseen[:_SHOWN]]
+            more = ["…"] if len(unseen) > _SHOWN else []
+            detail = f"{share:.1%} of the rows, at most {most:.1%}: {', '.join(shown + more)}"
+            yield Finding(split=EVAL, column=name, problem=problem, detail=detail)
+
     @cached_property
     def _splits(self) -> tuple[pa.Table, pa.Table]:
         return self._read(self._folders[TRAIN]), self._read(self._folders[EVAL])
 
     def _read(self, folder: str) -> pa.Table:
-        """Reads a split; a missing value is null."""
+        """Reads a split; a missing value is null, and each row has a label."""
         batches = [
-            pa.table({name: _values(block[name]) for name in block.schema.names})
+            by_label(
+                pa.table({name: _values(block[name]) for name in block.schema.names}),
+                self._columns,
+            )
             for block in read_blocks(sorted(fileio.glob(f"{folder}/*")), self._schema)
         ]
         return pa.concat_tables(batches)
@@ -148,21 +166,9 @@ def _number_quantiles(train: Floats, evaluation: Floats) -> Numbered:
     return Numbered(number(train), number(evaluation), ["", *names])
 
 
-def _unseen(name: str, column: Numbered, problem: str, most: float) -> Iterator[Finding]:
-    seen = np.bincount(column.train, minlength=len(column.values)) > 0
-    seen[_MISSING] = True
-    rows = np.bincount(column.eval, minlength=len(column.values)) * ~seen
-    share = rows.sum() / len(column.eval)
-    if share > most:
-        unseen = np.argsort(-rows)[: np.count_nonzero(rows)]
-        shown = [f"{column.values[number]:.{_SHOWN_CHARACTERS}}" for number in unseen[:_SHOWN]]
-        more = ["…"] if len(unseen) > _SHOWN else []
-        detail = f"{share:.1%} of the rows, at most {most:.1%}: {', '.join(shown + more)}"
-        yield Finding(split=EVAL, column=name, problem=problem, detail=detail)
-
-
-def _click_rates(column: Numbered, labels: Integers) -> Floats:
+def _click_rates(column: Numbered, labels: Integers, sums: Floats) -> Floats:
     """Returns the click rate in training of each value, and of all rows where it lacks a value."""
-    rows = np.bincount(column.train, minlength=len(column.values))
-    clicks = np.bincount(column.train, labels, minlength=len(column.values))
-    return np.where(rows > 0, clicks / np.maximum(rows, 1), labels.mean())
+    shown = np.bincount(column.train, sums, len(column.values))
+    clicks = np.bincount(column.train, sums * labels, len(column.values))
+    overall = np.average(labels, weights=sums)
+    return np.where(shown > 0, clicks / np.where(shown > 0, shown, 1), overall)

@@ -13,11 +13,11 @@ from components.trainer.settings import TrainerSettings
 _WARM_UP = 0.02  # Share of the steps in which the cosine schedule rises.
 
 
-def optimizer_of(settings: TrainerSettings, rows: int) -> keras.optimizers.Optimizer:
-    """Returns the optimizer of the settings, for `rows` impressions an epoch."""
+def optimizer_of(settings: TrainerSettings, steps: int) -> keras.optimizers.Optimizer:
+    """Returns the optimizer of the settings, for `steps` steps an epoch."""
     rate: float | Cosine = settings.learning_rate
     if settings.schedule == "cosine":
-        rate = Cosine(settings.learning_rate, settings.epochs * -(-rows // settings.batch_size))
+        rate = Cosine(settings.learning_rate, settings.epochs * steps)
     return FusedAdam(rate, weight_decay=settings.weight_decay or None)
 
 

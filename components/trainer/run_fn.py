@@ -40,6 +40,7 @@ def run_fn(fn_args: FnArgs) -> None:
         columns,
         validation_share=settings.validation_share,
         seed=settings.seed,
+        keep_negatives=settings.keep_negatives,
     )
     data = TrainingData(
         impressions,
@@ -62,11 +63,12 @@ def run_fn(fn_args: FnArgs) -> None:
     seconds = time.monotonic() - start
     Exporter(model, transform, columns).export(Path(fn_args.serving_model_dir), ads.catalogue())
 
-    rows = impressions.rows + validation.rows
+    weight = impressions.weight + validation.weight
     facts = {
-        "impressions": rows,
+        "impressions": round(weight),
+        "rows": impressions.rows + validation.rows,
         "ads": len(ads),
-        "bytes_an_impression": (impressions.bytes_on_disk + validation.bytes_on_disk) / rows,
+        "bytes_an_impression": (impressions.bytes_on_disk + validation.bytes_on_disk) / weight,
         "user_width": transform.user_width,
         "ad_width": transform.ad_width,
         "parameters": model.count_params(),

@@ -46,6 +46,11 @@ class TrainerSettings(Settings):
         0.0, description="AdamW's decay a step, in step sizes."
     )
     label_smoothing: Share = Field(0.0, description="How far labels are moved towards 1/2.")
+    keep_negatives: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="Share of the impressions without a click to train on; probabilities are "
+        "those of all.",
+    )
     calibrate: bool = Field(
         False, description="Refit scale and bias on the validation rows (Platt)."
     )

@@ -6,13 +6,14 @@ It stays beside a run's logs, so that `twotower tune` starts from it.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from components.trainer.input_data import Impressions
+from components.trainer.impressions import Impressions
 from components.trainer.settings import ModelSettings
 from components.trainer.two_tower import ADS, TwoTower
 
@@ -51,6 +52,8 @@ class TrainingData:
             **settings.model_dump(exclude={"user_id", "ad_id"}),
         )
         model.adapt(vectors)
+        # Training begins at even odds of a click among the impressions that were kept.
+        model.click.bias.assign([math.log(self.impressions.kept_negatives)])
         return model
 
     def save(self, folder: Path) -> None:

@@ -37,6 +37,7 @@ class TransformGraph:
     Attributes:
         user_inputs: the columns that describe a user, with their types in a request.
         ad_inputs: the columns that describe an ad, with their types in a request.
+        user_parts: the model's inputs that describe a user, with how many numbers each has.
         user_width: columns of the one-hot user vector.
         ad_width: numbers in an ad's embedding.
         user_ids: how many user ids there are, the unseen one among them; 0 where none are used.
@@ -59,6 +60,7 @@ class TransformGraph:
 
         self.user_inputs = self._types(self._user.values())
         self.ad_inputs = self._types(self._ad.values())
+        self.user_parts = {name: len(part.columns) for name, part in self._user.items()}
         self.user_width = self._width(self._user[USER])
         self.user_ids = self._width(self._user[USER_ID]) if USER_ID in self._user else 0
         self.ad_ids = self._width(self._ad[AD_ID]) if AD_ID in self._ad else 0

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from components.features import ITEM_TOWER, USER_TOWER
+from components.metrics import log_loss
 from components.serving_root import newest
 from components.trainer.training import predict
 from components.trainer.training_data import TrainingData
@@ -59,5 +60,5 @@ def _take(folder: Path, weights: list[keras.Variable]) -> None:
 
 def _loss(model: TwoTower, data: TrainingData) -> float:
     rows = data.validation if data.validation.rows else data.impressions
-    logits, labels = predict(model, rows, data.ads)
-    return float(np.mean(np.logaddexp(0, logits) - labels * logits))
+    loss = log_loss(*predict(model, rows, data.ads).by_label())
+    return math.inf if loss is None else loss

@@ -27,6 +27,8 @@ app = typer.Typer(
     "4 data anomalies, 130 and 143 stopped by Ctrl-C and SIGTERM, 1 anything else.",
 )
 
+app.command(rich_help_panel="Data")(data.check)
+
 sample = typer.Typer(help="Write sample data, as a CSV that a run reads.", no_args_is_help=True)
 sample.command()(data.campaign)
 sample.command()(data.movielens)

@@ -11,6 +11,35 @@ from components.errors import InputError
 from pipeline.cli.options import ConfigFile, Overrides, load_settings, path, quiet
 
 
+def check(
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="PATH", parser=path, help="CSV or Parquet file, or a folder; else data.input."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", parser=path, help="YAML file of settings.")
+    ] = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Read data as a run does first, in seconds, and say what it would make of it."""
+    from rich.console import Console
+
+    from components.example_gen.settings import ReadingSettings
+    from pipeline.data_check import check as check_data
+
+    settings = load_settings(config, overrides).data if config else None
+    if data is None and settings is None:
+        raise InputError("give the path of a file or folder, or --config with data.input")
+    if overrides and settings is None:
+        raise InputError("--set overrides a setting of the file that --config names; give both")
+    input_path = data or settings.input if settings else data
+    assert input_path is not None
+    if not check_data(input_path, settings or ReadingSettings(), Console(highlight=False)):
+        raise typer.Exit(InputError.exit_code)
+
+
 def campaign(
     out: Annotated[Path, typer.Argument(parser=path, help="Folder for the CSV.")],
     rows: Annotated[int, typer.Option(min=1, help="Impressions.")] = 20_000,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components.features import EVAL, TRAIN, Columns
+from components.statistics.click_rate import click_rate
 
 _SHOWN_VALUES = 6
 
@@ -72,7 +73,9 @@ def read_overview(statistics: Path, columns: Columns) -> DataOverview:
     features = [{".".join(each.path.step): each for each in split.features} for split in splits]
     return DataOverview(
         splits=[
-            Split(name, split.num_examples, _mean(seen.get(columns.label)))
+            Split(
+                name, split.num_examples, rate.rate if (rate := click_rate(seen, columns)) else None
+            )
             for name, split, seen in zip(names, splits, features, strict=True)
         ],
         columns=[
@@ -86,12 +89,13 @@ def _read(file: Path) -> Any:
     return statistics_pb2.DatasetFeatureStatisticsList.FromString(file.read_bytes()).datasets[0]
 
 
-def _mean(label: Any) -> float | None:
-    return label.num_stats.mean if label and label.WhichOneof("stats") == "num_stats" else None
+def _click_rate(seen: Mapping[str, Any], columns: Columns) -> float | None:
+    found = click_rate(seen, columns)
+    return None if found is None else found.rate
 
 
 def _column(name: str, columns: Columns, splits: list[Any], seen: list[Any]) -> Column:
-    role = _role(name, columns)
+    role = columns.role(name)
     is_text = any(each and each.WhichOneof("stats") == "string_stats" for each in seen)
     is_attribute = role == "attribute"
     return Column(
@@ -104,18 +108,6 @@ def _column(name: str, columns: Columns, splits: list[Any], seen: list[Any]) -> 
         values=_values(seen) if is_text and is_attribute else [],
         range=[] if is_text or not is_attribute else list(_ranges(seen)),
     )
-
-
-def _role(name: str, columns: Columns) -> str:
-    roles = {
-        columns.text: "ad text",
-        columns.ad_id: "ad id",
-        columns.label: "label",
-        columns.user_id: "user id",
-    }
-    if name in roles:
-        return roles[name]
-    return "attribute" if columns.attributes([name]) else "not used"
 
 
 def _missing(feature: Any, rows: int) -> float:

@@ -71,7 +71,7 @@ def write_campaign(out: Path, rows: int, ads: int, seed: int) -> CampaignFacts:
     """Writes a campaign of `rows` impressions of `ads` ads into the folder `out`.
 
     `out/impressions.csv` holds the attributes, `text`, `message_id` and `clicked` in order of time;
-    `out/truth/click_probability.csv` holds the probability each row's click was drawn with, in the
+    `out/_truth/click_probability.csv` holds the probability each row's click was drawn with, in the
     same order. The same arguments give the same files.
 
     The log-odds of a click are a sum: the visitor's attributes, what they prefer of the ad's topic
@@ -97,7 +97,7 @@ def write_campaign(out: Path, rows: int, ads: int, seed: int) -> CampaignFacts:
     clicked = rng.random(rows) < probability
 
     impressions = Path(out) / "impressions.csv"
-    truth = Path(out) / "truth" / "click_probability.csv"
+    truth = Path(out) / "_truth" / "click_probability.csv"
     write_csv(impressions, _impression_tables(world, catalogue, shown, visitors, clicked))
     write_csv(truth, [pa.table({"click_probability": probability})])
     return CampaignFacts(

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks import quality
 from benchmarks.quality import Outcome, compare, measure
 from benchmarks.quality_data import Data, Split, compact, split_ads, split_rows
-from components.trainer.input_data import batches
+from components.trainer.impressions import batches
 from components.trainer.settings import ModelSettings
 from components.trainer.two_tower import AD_ID, AD_OF, ADS, USER, USER_ID
 

@@ -1,18 +1,26 @@
 """Runs a compiled Kubeflow specification as it is written, task by task, with no cluster.
 
-What Kubeflow or Vertex would do is done here on local folders: parameters are filled in, the driver
-hook of ExampleGen runs first, each container's own command line runs in a process and a working
-directory of its own, and what it reports about its artifacts is handed on to the tasks behind it.
+What Kubeflow Pipelines' driver and launcher do is done here, with a folder as the object store. The
+driver's part is the ExecutorInput that a container is handed. The launcher's is to copy the input
+artifacts to `/minio`, to run the container's own command line, to copy the outputs back and to keep
+what the container reports of them. The sources are KFP's `backend/src/v2/driver` and
+`backend/src/v2/component/launcher_v2.go`; `kfp_executor_inputs.json` is what they made of a run.
+
+A container is a pod as `pod.sh` makes one: it finds the project and the text encoders where the
+image has them, runs as user 1000, and can write only what it could there.
 """
 
 from __future__ import annotations
 
-import os
+import json
+import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import count
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -20,6 +28,31 @@ from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 ROOT = Path(__file__).parents[2]
+POD = Path(__file__).with_name("pod.sh")
+ENCODERS = Path("~/.cache/twotower/encoders").expanduser()
+STORE = "minio://"
+# What user 1000 of the image and the volumes that Kubeflow adds make writable.
+WRITABLE = ("home/twotower", "tmp", "gcs", "minio", "s3", ".cache", ".config", ".local")
+ENVIRONMENT = {
+    "HOME": "/home/twotower",
+    "PATH": f"{sys.prefix}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PYTHONPATH": "/opt/twotower/app",  # in the image, it is installed from there
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+SESSION = {
+    "Provider": "minio",
+    "Params": {
+        "accessKeyKey": "accesskey",
+        "disableSSL": "true",
+        "endpoint": "seaweedfs.kubeflow:9000",
+        "fromEnv": "false",
+        "maxRetries": "5",
+        "region": "minio",
+        "secretKeyKey": "secretkey",
+        "secretName": "mlpipeline-minio-artifact",
+    },
+}
+
 Json = dict[str, Any]
 Outputs = dict[str, Json]  # RuntimeArtifacts by the name of the output
 
@@ -30,12 +63,22 @@ class TaskFailedError(Exception):
     Attributes:
         task: whose container.
         exit_code: of it.
-        log: what it wrote to standard error.
+        log: what it wrote to standard output and standard error.
     """
 
     def __init__(self, task: str, exit_code: int, log: str) -> None:
         super().__init__(f"{task}: exit code {exit_code}\n{log[-5000:]}")
         self.task, self.exit_code, self.log = task, exit_code, log
+
+
+def missing() -> str | None:
+    """Says what this machine lacks for `pod.sh`; None where it has everything."""
+    command = ["unshare", "--map-root-user", "--mount", "true"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "no `unshare`; it comes with util-linux"
+    return f"no user namespaces here: {result.stderr.strip()}" if result.returncode else None
 
 
 @dataclass
@@ -44,23 +87,35 @@ class Harness:
 
     Args:
         specification: the file that `twotower compile --target kubeflow` wrote.
-        root: where artifacts and working directories go.
+        root: where the object store and the pods go; several runs may share it.
+        volumes: the folders behind the volume claims.
         parameters: of the run; those not given have their defaults.
-        hooks: whether driver hooks run, as on Vertex; open-source Kubeflow ignores them.
+        vertex: whether driver hooks run, and no output is added for the logs; open-source Kubeflow
+            ignores the hooks and adds one.
+        outputs: artifacts of the tasks that are done, by task.
 
     Attributes:
-        outputs: artifacts of the tasks that are done, by task.
+        given: the ExecutorInputs of the tasks that ran, by task.
     """
 
     specification: Path
     root: Path
+    volumes: Mapping[str, Path]
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    hooks: bool = True
+    vertex: bool = False
     outputs: dict[str, Outputs] = field(default_factory=dict)
+    given: dict[str, Json] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._spec: Json = next(yaml.safe_load_all(self.specification.read_text()))
+        self._spec, platform = yaml.safe_load_all(self.specification.read_text())
+        self._pods: Json = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
         self.tasks: Json = self._spec["root"]["dag"]["tasks"]
+        self._run_id = str(uuid.uuid4())
+        self._ids = count(1)
+
+    def file(self, artifact: Json) -> Path:
+        """Returns where an artifact of the object store is."""
+        return self.root / "store" / artifact["uri"].removeprefix(STORE)
 
     def run(self, until: str | None = None) -> None:
         """Runs all tasks that are not done, or those up to and with one.
@@ -86,21 +141,43 @@ class Harness:
 
     def _run(self, task: str) -> Outputs:
         component = self._spec["components"][self.tasks[task]["componentRef"]["name"]]
-        executor = self._spec["deploymentSpec"]["executors"][component["executorLabel"]]
-        container = executor["container"]
-        folder = self.root / task
-        (folder / "work").mkdir(parents=True)
-        given = self._executor_input(task, component, folder)
+        label = component["executorLabel"]
+        container = self._spec["deploymentSpec"]["executors"][label]["container"]
+        given = self.given[task] = self._executor_input(task, component)
+        pod = self.root / "pods" / self._run_id / task
+        for folder in (*WRITABLE, "root"):
+            (pod / folder).mkdir(parents=True)
+        artifacts = _artifacts(given["outputs"])
+        for artifact in _artifacts(given["inputs"]).values():
+            _copy(self.file(artifact), pod / "minio" / artifact["uri"].removeprefix(STORE))
+        for artifact in artifacts.values():
+            (pod / "minio" / artifact["uri"].removeprefix(STORE)).parent.mkdir(
+                parents=True, exist_ok=True
+            )
         hook = container.get("lifecycle", {}).get("preCacheCheck")
-        if hook and self.hooks:
-            self._start(task, [*hook["command"], *hook["args"]], given, folder)
-        self._start(task, [*container["command"], *container["args"]], given, folder)
-        return self._reported(folder, given)
+        if hook and self.vertex:
+            self._start(task, label, [*hook["command"], *hook["args"]], pod)
+        self._start(task, label, [*container["command"], *container["args"]], pod)
+        for artifact in artifacts.values():
+            _copy(pod / "minio" / artifact["uri"].removeprefix(STORE), self.file(artifact))
+        reported = pod / given["outputs"]["outputFile"].removeprefix("/")
+        return self._recorded(artifacts, reported)
 
-    def _executor_input(self, task: str, component: Json, folder: Path) -> Json:
+    def _executor_input(self, task: str, component: Json) -> Json:
+        """Does the driver's part."""
         inputs = self.tasks[task].get("inputs", {})
         sources = inputs.get("artifacts", {}).items()
-        return {
+        name = self._spec["pipelineInfo"]["name"]
+        folder = PurePosixPath(
+            self._spec["defaultPipelineRoot"].removeprefix(STORE),
+            *(name, self._run_id, task, str(uuid.uuid4())),
+        )
+        outputs = component.get("outputDefinitions", {}).get("artifacts", {})
+        if not self.vertex:
+            outputs = outputs | {
+                "executor-logs": {"artifactType": {"schemaTitle": "system.Artifact"}}
+            }
+        given = {
             "inputs": {
                 "parameterValues": {
                     name: self._value(source)
@@ -116,18 +193,20 @@ class Harness:
                     name: {
                         "artifacts": [
                             {
-                                "name": f"{task}/{name}",
-                                "uri": str(folder / name),
+                                "name": name,
+                                "uri": f"{STORE}{folder / name}",
                                 "type": definition["artifactType"],
-                                "metadata": definition.get("metadata", {}),
+                                "metadata": definition.get("metadata"),
                             }
                         ]
                     }
-                    for name, definition in component["outputDefinitions"]["artifacts"].items()
+                    for name, definition in outputs.items()
                 },
-                "outputFile": str(folder / "executor_output.json"),
+                "outputFile": f"/minio/{folder}/output_metadata.json",
             },
         }
+        message = json_format.ParseDict(given, pipeline_spec_pb2.ExecutorInput())
+        return json_format.MessageToDict(message)
 
     def _value(self, source: Json) -> Any:
         if "runtimeValue" in source:
@@ -137,36 +216,90 @@ class Harness:
         return self.parameters.get(name, definition.get("defaultValue"))
 
     def _artifact(self, source: Json) -> Json:
-        return self.outputs[source["producerTask"]][source["outputArtifactKey"]]
+        """Returns an artifact as the metadata store hands it out: without its type."""
+        stored = self.outputs[source["producerTask"]][source["outputArtifactKey"]]
+        return {**stored, "type": {"instanceSchema": ""}}
 
-    def _start(self, task: str, command: Sequence[str], given: Json, folder: Path) -> None:
-        message = json_format.ParseDict(given, pipeline_spec_pb2.ExecutorInput())
-        invocation = json_format.MessageToJson(message)
+    def _start(self, task: str, label: str, command: Sequence[str], pod: Path) -> None:
+        invocation = json.dumps(self.given[task], separators=(",", ":"))
+        mounts = [(pod / folder, f"/{folder}") for folder in WRITABLE]
+        for mount in self._pods[label]["pvcMount"]:
+            mounts.append((self.volumes[mount["constant"]], mount["mountPath"]))
         result = subprocess.run(
-            [part.replace("{{$}}", invocation) for part in command],
-            cwd=folder / "work",
-            env=_environment(),
-            capture_output=True,
+            self.container(
+                pod / "root", mounts, [part.replace("{{$}}", invocation) for part in command]
+            ),
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             check=False,
         )
         if result.returncode:
-            raise TaskFailedError(task, result.returncode, result.stderr)
+            raise TaskFailedError(task, result.returncode, result.stdout)
 
-    def _reported(self, folder: Path, given: Json) -> Outputs:
+    def container(
+        self, root: Path, mounts: Sequence[tuple[Path, str]], command: Sequence[str]
+    ) -> list[str]:
+        """Returns the command line of a container; `root` is an empty folder for it."""
+        image = [
+            *((folder, str(folder)) for folder in (Path(sys.prefix), Path(sys.base_prefix))),
+            (ROOT, "/opt/twotower/app"),
+            (ENCODERS, "/opt/twotower/encoders"),
+        ]
+        return [
+            *("unshare", "--map-root-user", "--mount", str(POD), str(root)),
+            *(part for outside, inside in image for part in ("ro", str(outside), inside)),
+            *(part for outside, inside in mounts for part in ("rw", str(outside), inside)),
+            "--",
+            *command,
+        ]
+
+    def _recorded(self, artifacts: Mapping[str, Json], file: Path) -> Outputs:
+        """Does what the launcher and the metadata store do with what a container reports."""
         output = pipeline_spec_pb2.ExecutorOutput()
-        json_format.Parse((folder / "executor_output.json").read_text(), output)
+        json_format.Parse(file.read_text(), output)
         reported = json_format.MessageToDict(output)["artifacts"]
-        artifacts = {}
-        for name, listed in given["outputs"]["artifacts"].items():
-            (before,), (after,) = listed["artifacts"], reported[name]["artifacts"]
-            metadata = before["metadata"] | after.get("metadata", {})
-            artifacts[name] = {**before, **after, "type": before["type"], "metadata": metadata}
-        return artifacts
+        recorded = {}
+        for name, before in artifacts.items():
+            after = _one(reported[name]) if name in reported and name != "executor-logs" else {}
+            metadata = {
+                "display_name": name,
+                "store_session_info": json.dumps(SESSION, separators=(",", ":")),
+                **before.get("metadata", {}),
+                **{key: _stored(value) for key, value in after.get("metadata", {}).items()},
+            }
+            uri = after.get("uri", before["uri"])
+            assert uri.startswith(STORE), f"{name}: the launcher takes no {uri}"
+            recorded[name] = {"name": str(next(self._ids)), "uri": uri, "metadata": metadata}
+        return recorded
 
 
-def _environment() -> dict[str, str]:
-    """The image's: its `python` and the project on the path, and nothing of the test's."""
-    kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
-    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-    return {**kept, "PATH": path, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+def _artifacts(part: Json) -> Outputs:
+    return {name: _one(listed) for name, listed in part.get("artifacts", {}).items()}
+
+
+def _one(listed: Json) -> Json:
+    (artifact,) = listed["artifacts"]
+    return artifact
+
+
+def _stored(value: Any) -> Any:
+    """Returns a value of an artifact's metadata as the metadata store keeps it."""
+    match value:
+        case bool():
+            return int(value)
+        case list():
+            return {"list": value}
+        case dict():
+            return {"struct": value}
+    assert value is not None, "the launcher stores no null"
+    return value
+
+
+def _copy(source: Path, destination: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, destination)
+    elif source.exists():
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, destination)

@@ -34,8 +34,12 @@ DEPLOY: Json = {
         "trainer": {"cpu": 8, "memory_gb": 32},
         "example_gen": {"memory_gb": 4.5},
     },
-    "kubeflow": {"volumes": {"models": "/serving"}},
+    "kubeflow": {
+        "volumes": {"models": "/serving"},
+        "secrets": {"store": {"AWS_ACCESS_KEY_ID": "accesskey"}},
+    },
 }
+MOUNTED = "/serving/models"  # on Kubeflow
 
 
 def settings(deploy: Mapping[str, Any] | None = None, **others: Any) -> PipelineConfig:
@@ -48,9 +52,14 @@ def settings(deploy: Mapping[str, Any] | None = None, **others: Any) -> Pipeline
     return PipelineConfig.model_validate(given)
 
 
+def compiled_for_kubeflow(deploy: Mapping[str, Any] | None = None, **others: Any) -> list[Json]:
+    config = settings({"serving_root": MOUNTED, **(deploy or {})}, **others)
+    return list(yaml.safe_load_all(compile_pipeline(config, "kubeflow")))
+
+
 @pytest.fixture(scope="module")
 def kubeflow() -> list[Json]:
-    return list(yaml.safe_load_all(compile_pipeline(settings(), "kubeflow")))
+    return compiled_for_kubeflow()
 
 
 @pytest.fixture(scope="module")
@@ -137,12 +146,13 @@ def test_what_the_containers_run_is_in_the_image(spec: Json) -> None:
                 assert module.partition(".")[0] in packages
 
 
-@pytest.mark.parametrize("target", ["kubeflow", "vertex"])
-def test_paths_of_this_machine_stay_out_of_it(target: Any) -> None:
-    text = compile_pipeline(settings(), target)
+@pytest.mark.parametrize(("target", "root"), [("kubeflow", MOUNTED), ("vertex", "/gcs/b/m")])
+def test_paths_of_this_machine_stay_out_of_it(target: Any, root: str) -> None:
+    config = settings({"serving_root": root})
+    text = compile_pipeline(config, target)
     assert str(ROOT) not in text
     assert str(Path.home()) not in text
-    assert text == compile_pipeline(settings(), target)  # nor does it change by itself
+    assert text == compile_pipeline(config, target)  # nor does it change by itself
     assert "/opt/twotower/app/schema/campaign/schema.pbtxt" in text
     assert "/opt/twotower/encoders/" in text
 
@@ -170,6 +180,8 @@ def test_resources_labels_and_volumes_reach_the_containers(kubeflow: list[Json])
     for pod in pods.values():
         assert pod["podMetadata"]["labels"] == {"team": "ads"}
         assert pod["pvcMount"] == [{"constant": "models", "mountPath": "/serving"}]
+        keys = [{"secretKey": "accesskey", "envVar": "AWS_ACCESS_KEY_ID"}]
+        assert pod["secretAsEnv"] == [{"secretName": "store", "keyToEnv": keys}]
 
 
 def cached(spec: Json) -> set[str]:
@@ -178,31 +190,29 @@ def cached(spec: Json) -> set[str]:
 
 
 def test_what_depends_on_more_than_its_inputs_is_never_cached(spec: Json, vertex: Json) -> None:
-    for compiled in (spec, vertex["pipelineSpec"]):
+    for compiled, root in ((spec, MOUNTED), (vertex["pipelineSpec"], DEPLOY["serving_root"])):
         tasks = compiled["root"]["dag"]["tasks"]
-        looks_at_models = {n for n, t in tasks.items() if DEPLOY["serving_root"] in json.dumps(t)}
+        looks_at_models = {n for n, t in tasks.items() if root in json.dumps(t)}
         assert {"evaluator", "pusher"} <= looks_at_models
         # Only Vertex runs the hook that looks at the data before it looks into the cache.
         looks_at_data = {"example-gen"} if compiled is spec else set()
         assert tasks.keys() - cached(compiled) == looks_at_models | looks_at_data
-    off = yaml.safe_load_all(compile_pipeline(settings(cache=False), "kubeflow"))
-    assert cached(next(off)) == set()
+    assert cached(compiled_for_kubeflow(cache=False)[0]) == set()
 
 
 def test_input_that_is_split_is_read_as_such() -> None:
-    spec = next(yaml.safe_load_all(compile_pipeline(settings({"is_split": True}), "kubeflow")))
+    spec = compiled_for_kubeflow({"is_split": True})[0]
     config = spec["root"]["dag"]["tasks"]["example-gen"]["inputs"]["parameters"]["input_config"]
     splits = json.loads(config["runtimeValue"]["constant"])["splits"]
     assert [(s["name"], s["pattern"]) for s in splits] == [
-        ("train", "train/*.csv"),
-        ("eval", "eval/*.csv"),
+        ("train", "train/*"),
+        ("eval", "eval/*"),
     ]
 
 
 def test_beams_runner_reaches_the_nodes_that_use_beam() -> None:
     beam = {"runner": "dataflow", "workers": 20, "temp_location": "gs://bucket/temporary"}
-    config = settings({"project": "ours", "location": "europe-west4"}, beam=beam)
-    spec = next(yaml.safe_load_all(compile_pipeline(config, "kubeflow")))
+    spec = compiled_for_kubeflow({"project": "ours", "location": "europe-west4"}, beam=beam)[0]
     arguments = executors(spec)["transform"]["container"]["args"]
     assert "--runner=DataflowRunner" in arguments
     assert "--max_num_workers=20" in arguments
@@ -227,7 +237,15 @@ REMOTE_BEAM = {"runner": "flink", "job_endpoint": "flink:8099"}
         ("kubeflow", {"pipeline_root": "/mnt/x"}, {}, "deploy.pipeline_root: /mnt/x: .*minio://"),
         ("kubeflow", {"pipeline_root": "s3://b"}, {"beam": REMOTE_BEAM}, "beam.runner=flink"),
         ("kubeflow", {"serving_root": "models"}, {}, "deploy.serving_root: models: .*absolute"),
+        # An empty folder of the pod, which ends with it.
+        ("kubeflow", {"serving_root": "/gcs/b/m"}, {}, "deploy.serving_root: .*kubeflow.volumes"),
         ("vertex", {"serving_root": "gs://b/models"}, {}, "deploy.serving_root: .*/gcs/"),
+        ("vertex", {"serving_root": "/serving"}, {}, "deploy.serving_root: /serving: .*/gcs/"),
+        ("kubeflow", {"input": "minio://b/x"}, {}, "deploy.input: minio://b/x: .*AWS_ENDPOINT_URL"),
+        ("kubeflow", {"input": "/data"}, {}, "deploy.input: /data: .*kubeflow.volumes"),
+        ("kubeflow", {"input": "/gcs/b/x"}, {}, "deploy.input: /gcs/b/x: .*kubeflow.volumes"),
+        ("vertex", {"input": "s3://b/x"}, {}, "deploy.input: s3://b/x: .*/gcs/.*gs://"),
+        ("vertex", {"input": "/serving/x"}, {}, "deploy.input: /serving/x: .*/gcs/"),
         ("vertex", {"resources": {"train": {"cpu": 1}}}, {}, "deploy.resources.train: .*trainer"),
         ("kubeflow", {}, {"beam": {"runner": "spark"}}, "beam.runner=spark needs(.|\n)*endpoint"),
     ],
@@ -235,8 +253,21 @@ REMOTE_BEAM = {"runner": "flink", "job_endpoint": "flink:8099"}
 def test_what_a_target_cannot_do_is_refused_when_compiling(
     target: Any, deploy: Json, others: Json, message: str
 ) -> None:
+    root = MOUNTED if target == "kubeflow" else DEPLOY["serving_root"]
     with pytest.raises(InputError, match=message):
-        compile_pipeline(settings(deploy, **others), target)
+        compile_pipeline(settings({"serving_root": root, **deploy}, **others), target)
+
+
+@pytest.mark.parametrize(
+    ("target", "root", "data"),
+    [
+        ("kubeflow", MOUNTED, "/serving/campaign"),
+        ("kubeflow", MOUNTED, "s3://bucket/campaign"),
+        ("vertex", "/gcs/b/m", "/gcs/bucket/campaign"),
+    ],
+)
+def test_the_input_may_be_wherever_the_target_can_read(target: Any, root: str, data: str) -> None:
+    assert data in compile_pipeline(settings({"serving_root": root, "input": data}), target)
 
 
 def test_the_files_name_says_what_is_in_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.components.base.base_executor import BaseExecutor
 
-from components.errors import AnomalyError
+from components.errors import AnomalyError, InputError
 from pipeline import container
 
 SEEN: list[str] = []
@@ -53,33 +53,52 @@ class Broken(BaseExecutor):
         raise RuntimeError("bundle 3 failed")
 
 
-def invoke(executor: type, folder: Path, scheme: str) -> int:
-    def artifact(key: str) -> dict[str, Any]:
-        schema = {"instanceSchema": "title: tfx.Model\ntype: object\n"}
-        return {"artifacts": [{"name": key, "uri": f"{scheme}b/{key}", "type": schema}]}
+MODEL = {"artifactType": {"instanceSchema": "title: tfx.Model\ntype: object\n"}}
+INPUTS = {
+    "artifacts": {"model": MODEL},
+    "parameters": {
+        "input_base": {"parameterType": "STRING"},
+        "epochs": {"parameterType": "NUMBER_INTEGER", "isOptional": True},
+    },
+}
 
-    invocation = {
+
+def artifact(key: str, scheme: str, **others: Any) -> dict[str, Any]:
+    uri = f"{scheme}b/{key}"
+    return {"artifacts": [{"name": key, "uri": uri, "type": MODEL["artifactType"], **others}]}
+
+
+def executor_input(folder: Path, scheme: str = "gs://") -> dict[str, Any]:
+    return {
         "inputs": {
-            "artifacts": {"model": artifact("model")},
+            "artifacts": {"model": artifact("model", scheme)},
             "parameterValues": {"input_base": "gs://data/campaign"},
         },
         "outputs": {
-            "artifacts": {"copy": artifact("copy")},
+            "artifacts": {"copy": artifact("copy", scheme)},
             "outputFile": str(folder / "executor_output.json"),
         },
     }
-    inputs = {"parameters": {"input_base": {"parameterType": "STRING"}}}
+
+
+def run(executor: type, given: dict[str, Any] | str) -> int:
     return container.main(
         [
             "container",
             "--executor_class_path",
             f"{executor.__module__}.{executor.__qualname__}",
             "--json_serialized_invocation_args",
-            json.dumps(invocation),
+            given if isinstance(given, str) else json.dumps(given),
             "--json_serialized_inputs_spec_args",
-            json.dumps(inputs),
+            json.dumps(INPUTS),
+            "--json_serialized_outputs_spec_args",
+            json.dumps({"artifacts": {"copy": MODEL}}),
         ]
     )
+
+
+def invoke(executor: type, folder: Path, scheme: str) -> int:
+    return run(executor, executor_input(folder, scheme))
 
 
 @pytest.fixture(autouse=True)
@@ -123,3 +142,109 @@ def test_what_a_person_can_act_on_ends_the_log_without_a_trace(
 def test_any_other_error_keeps_its_trace(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="bundle 3 failed"):
         invoke(Broken, tmp_path, "gs://")
+
+
+def test_what_kubeflow_adds_is_left_out_and_what_it_leaves_out_is_added(tmp_path: Path) -> None:
+    given = executor_input(tmp_path, "minio://")
+    logs = {
+        "name": "executor-logs",
+        "uri": "minio://b/l",
+        "type": {"schemaTitle": "system.Artifact"},
+    }
+    given["outputs"]["artifacts"]["executor-logs"] = {"artifacts": [logs]}
+    metadata = {"display_name": "model", "store_session_info": "{}", "odd": {"a": [1, None]}}
+    given["inputs"]["artifacts"]["model"] = artifact(
+        "model", "minio://", name="15", type={"instanceSchema": ""}, metadata=metadata
+    )
+    given["some day"] = 1
+    assert run(Copier, given) == 0
+    assert SEEN[:2] == ["/minio/b/model", "/minio/b/copy"]
+    written = json.loads((tmp_path / "executor_output.json").read_text())
+    assert written["artifacts"].keys() == {"copy"}
+
+
+@pytest.mark.parametrize("kind", [{"schemaTitle": "tfx.Model"}, {"schemaTitle": "system.Model"}])
+def test_however_a_type_is_spelled_it_is_the_components(kind: Any, tmp_path: Path) -> None:
+    given = executor_input(tmp_path)
+    given["inputs"]["artifacts"]["model"] = artifact("model", "gs://", type=kind)
+    assert run(Copier, given) == 0
+
+
+def test_where_a_launcher_was_told_to_put_an_artifact_it_is_found(tmp_path: Path) -> None:
+    given = executor_input(tmp_path)
+    given["inputs"]["artifacts"]["model"] = artifact("model", "gs://", customPath="/here")
+    assert run(Copier, given) == 0
+    assert SEEN[0] == "/here"
+
+
+def changed(folder: Path, *path: Any, to: Any) -> dict[str, Any]:
+    """An ExecutorInput in which something is another, or is missing if None."""
+    given = executor_input(folder)
+    place: Any = given
+    for key in path[:-1]:
+        place = place[key]
+    if to is None:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = to
+    return given
+
+
+UNEXPECTED = {
+    "no model": (("inputs", "artifacts", "model"), None, "inputs.artifacts.model: missing"),
+    "no copy": (("outputs", "artifacts", "copy"), None, "outputs.artifacts.copy: missing"),
+    "none of it": (
+        ("inputs", "artifacts", "model"),
+        {"artifacts": []},
+        "inputs.artifacts.model: no artifact",
+    ),
+    "another": (
+        ("inputs", "artifacts", "statistics"),
+        artifact("statistics", "gs://"),
+        "inputs.artifacts.statistics: the component has none; it has model",
+    ),
+    "no parameter": (
+        ("inputs", "parameterValues", "input_base"),
+        None,
+        "inputs.parameterValues.input_base: missing",
+    ),
+    "another parameter": (
+        ("inputs", "parameterValues", "rows"),
+        3,
+        "inputs.parameterValues.rows: the component has none; it has epochs, input_base",
+    ),
+    "another value": (
+        ("inputs", "parameterValues", "epochs"),
+        "many",
+        'inputs.parameterValues.epochs: "many"; expected a number',
+    ),
+    "no place": (
+        ("inputs", "artifacts", "model", "artifacts", 0, "uri"),
+        None,
+        "inputs.artifacts.model: uri missing; expected a path or",
+    ),
+    "another store": (
+        ("outputs", "artifacts", "copy", "artifacts", 0, "uri"),
+        "oci://b/copy",
+        "outputs.artifacts.copy: uri oci://b/copy; expected a path or one that begins with gs://",
+    ),
+    "no output file": (("outputs", "outputFile"), None, "outputs.outputFile: missing"),
+    "no object": (("inputs", "artifacts"), [], "Failed to parse inputs field"),
+}
+
+
+@pytest.mark.parametrize(("path", "to", "message"), UNEXPECTED.values(), ids=UNEXPECTED)
+def test_anything_else_is_a_line_that_names_it(
+    path: tuple[Any, ...], to: Any, message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(Copier, changed(tmp_path, *path, to=to)) == InputError.exit_code
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Exec")]
+    assert f"ExecutorInput: {message}" in line
+    assert SEEN == []
+
+
+def test_an_executor_input_that_is_no_json_is_a_line_too(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert run(Copier, "{{$}}") == InputError.exit_code
+    assert "got {{$}}" in capfd.readouterr().err.splitlines()[-1]

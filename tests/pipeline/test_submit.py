@@ -39,13 +39,14 @@ def settings(**deploy: Any) -> PipelineConfig:
         "deploy": {
             "image": "registry.example/twotower:1",
             "pipeline_root": "gs://bucket/twotower",
-            "input": "/data",
-            "serving_root": "/serving",
+            "input": "gs://bucket/campaign",
+            "serving_root": "/gcs/models/serving",
             "service_account": "runner",
             "labels": {"team": "ads"},
             "project": "ours",
             "location": "europe-west4",
             **deploy,
+            "kubeflow": {"volumes": {"models": "/gcs/models"}, **deploy.get("kubeflow", {})},
         },
     }
     return PipelineConfig.model_validate(given)

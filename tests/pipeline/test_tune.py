@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import yaml
 
 from components.errors import InputError
-from components.trainer.input_data import Impressions
+from components.trainer.impressions import Impressions, ImpressionsWriter
 from components.trainer.training_data import FOLDER, TrainingData
-from components.trainer.two_tower import ADS
+from components.trainer.two_tower import ADS, USER
 from pipeline.config import PipelineConfig, load_config
 from pipeline.display import Display
 from pipeline.run_record import NodeRecord, RunRecord
@@ -51,11 +50,11 @@ def write_run(config: PipelineConfig, validation_rows: int = 100) -> TrainingDat
     draw = np.random.default_rng(1)
 
     def impressions(name: str, rows: int) -> Impressions:
-        user, ad = draw.integers(0, 2, (2, rows))
-        table = np.column_stack([user, ad, user == ad]).astype(np.int32)
-        with tf.io.TFRecordWriter(str(output / name)) as writer:
-            writer.write(table.tobytes())
-        return Impressions(output / name, rows, 3, has_user_id=False)
+        user, ad = draw.integers(0, 2, (2, rows), np.int32)
+        clicks = (user == ad).astype(int)
+        with ImpressionsWriter(Impressions(output / name, {USER: 1})) as writer:
+            writer.write(np.column_stack([user, ad]), clicks, 1 - clicks)
+        return writer.written
 
     data = TrainingData(
         impressions("train", 500),

@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 from urllib.error import HTTPError
 
 import pytest
@@ -62,9 +63,9 @@ def get(url: str, *texts: str) -> str:
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
+def browser(tmp_path: Path, lack: Callable[..., NoReturn]) -> Iterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
+        lack("chromium")
     with Browser(tmp_path / "profile") as browser:
         yield browser
 

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from tfx import v1 as tfx
@@ -6,6 +7,7 @@ from tfx.orchestration import metadata
 from tfx.types import standard_artifacts
 
 from components.example_gen.component import csv_example_gen
+from components.example_gen.executor import unpack
 from components.example_gen.layout import find_layout
 from components.example_gen.settings import ReadingSettings
 from components.features import Columns
@@ -32,11 +34,10 @@ def test_every_property_can_be_written_into_a_specification(tmp_path):
     settings = ReadingSettings(
         columns=Columns(user_id="user"), split={"by": ["user"]}, bad_rows="quarantine"
     )
-    node = csv_example_gen(find_layout(tmp_path), settings)
+    node = csv_example_gen(find_layout(tmp_path), settings, "abc")
     assert node.id == "example_gen"
     assert json.loads(json.dumps(node.exec_properties)) == node.exec_properties
-    packed = json.loads(node.exec_properties["custom_config"])["custom_config"]["value"]
-    assert ReadingSettings.model_validate(packed) == settings
+    assert unpack(node.exec_properties) == (settings, "abc")
 
 
 @pytest.mark.e2e
@@ -48,7 +49,8 @@ def test_the_node_runs_and_its_output_is_reused(tmp_path):
     connection = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.db"))
 
     def run():
-        node = csv_example_gen(find_layout(path), ReadingSettings())
+        layout = find_layout(path)
+        node = csv_example_gen(layout, ReadingSettings(), layout.fingerprint())
         tfx.orchestration.LocalDagRunner().run(
             tfx.dsl.Pipeline(
                 "pipeline",
@@ -66,5 +68,10 @@ def test_the_node_runs_and_its_output_is_reused(tmp_path):
     assert artifact.custom_properties["span"].int_value == 0
     assert artifact.custom_properties["payload_format"].string_value == "FORMAT_TF_EXAMPLE"
     assert [again.id for again in run()] == [artifact.id]
-    path.write_text(CSV + "young,Buy,1,0\n")
+    path.touch()
+    assert [again.id for again in run()] == [artifact.id]
+    before = path.stat()
+    path.write_text(CSV.replace("Sell", "Send"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size
     assert len(run()) == 2

@@ -56,6 +56,56 @@ def test_the_summary_counts_and_types(tmp_path):
     assert summary.warnings == ["column att_none has no value in any row"]
 
 
+def test_counts_and_weights_are_read_and_added_up(tmp_path):
+    path = write(
+        tmp_path / "in.csv",
+        "att_a,text,message_id,shown,hits,stands_for\n1,a,1,10,2,1\n1,a,1, 1000 ,0,12.5\n",
+    )
+    columns = Columns(impressions="shown", clicks="hits", weight="stands_for")
+    summary = check_input(path, ReadingSettings(columns=columns))
+    assert (summary.rows, summary.impressions, summary.clicks) == (2, 1010, 2)
+    assert summary.types["shown"] == summary.types["hits"] == INTEGER
+    assert summary.types["stands_for"] == NUMBER
+    assert sum(each.impressions for each in summary.splits.values()) == 1010
+
+
+@pytest.mark.parametrize(
+    ("row", "flaw"),
+    [
+        ("0,0,1", "column shown: expected a whole number of impressions, 1 or more, got '0'"),
+        (",0,1", "column shown: expected a whole number of impressions, 1 or more, got ''"),
+        ("1.5,1,1", "column shown: expected a whole number of impressions, 1 or more, got '1.5'"),
+        (
+            "2,3,1",
+            "column hits: expected a whole number of clicks, at most the impressions",
+        ),
+        ("2,-1,1", "column hits: expected a whole number of clicks, at most the impressions"),
+        ("2,1,0", "column stands_for: expected a number above 0, got '0'"),
+        ("2,1,nan", "column stands_for: expected a number above 0, got 'nan'"),
+        ("2,1,-3", "column stands_for: expected a number above 0, got '-3'"),
+        ("2,1,1e999", "column stands_for: expected a number above 0, got '1e999'"),
+    ],
+)
+def test_counts_and_weights_that_cannot_be(tmp_path, row, flaw):
+    header = "att_a,text,message_id,shown,hits,stands_for\n"
+    path = write(tmp_path / "in.csv", f"{header}1,a,1,9,1,1\n1,a,1,{row}\n")
+    columns = Columns(impressions="shown", clicks="hits", weight="stands_for")
+    assert f"{path}, {flaw}" in problems(path, columns=columns)[1]
+    (block,) = read_blocks(str(path), ReadingSettings(columns=columns), columns.required())
+    assert len(block.good) == len(block.bad) == 1
+
+
+def test_counts_without_a_click_cannot_be_learned_from(tmp_path):
+    path = write(tmp_path / "in.csv", "att_a,text,message_id,shown,hits\n1,a,1,10,0\n1,b,1,5,0\n")
+    found = problems(path, columns=Columns(impressions="shown", clicks="hits"))
+    assert "columns shown and hits have 0 clicks in 15 impressions of 2 good rows" in found[1]
+
+
+def test_impressions_and_clicks_are_named_together():
+    with pytest.raises(ValueError, match="name both"):
+        Columns(impressions="shown")
+
+
 def test_the_users_id_is_text(tmp_path):
     path = write(tmp_path / "in.csv", "att_a,text,message_id,clicked,user\n1,a,1,0,1\n1,a,1,1,2\n")
     assert check_input(path, ReadingSettings(columns=Columns(user_id="user"))).types["user"] == TEXT
@@ -152,7 +202,7 @@ def test_all_problems_are_told_at_once(tmp_path):
         f"{folder}/train/d.csv, line 4: a quoted field is not closed by a quote before a separator "
         "or the end of the line; write a quote inside a field twice; nothing after it was checked",
         "  eval: column clicked is 0 in all 1 good rows; clicks can be learned where there are "
-        "both 0 and 1",
+        "impressions with and without",
         "  correct the rows, or set data.bad_rows to quarantine to leave them out",
     ]
 

@@ -47,6 +47,19 @@ def test_what_is_not_read_is_known(tmp_path):
     ]
 
 
+def test_content_and_names_make_the_fingerprint(tmp_path):
+    write = {"a.csv": "1", "b.csv": "2"}
+    prints = []
+    for change in ({}, {"b.csv": "3"}, {"a.csv": "2", "b.csv": "1"}, {"c.csv": ""}, {"n.txt": "4"}):
+        folder = tmp_path / str(len(prints))
+        folder.mkdir()
+        for name, content in {**write, **change}.items():
+            (folder / name).write_text(content)
+        prints.append(find_layout(folder).fingerprint())
+    assert len(set(prints)) == 4
+    assert prints[0] == prints[4]
+
+
 def test_a_folder_with_train_and_eval_is_split(tmp_path):
     touch(tmp_path, "train/a.csv", "train/b.csv", "eval/c.csv", "d.csv")
     layout = find_layout(tmp_path)

@@ -148,7 +148,7 @@ def test_the_boundary_leaves_the_share_nearest_to_what_was_asked_for(times, shar
     clicked = draw.random(len(times)) < 0.5
     counts = TimeCounts()
     for part in np.array_split(draw.permutation(len(times)), 3):
-        counts.add(times[part], clicked[part])
+        counts.add(times[part], np.ones(len(part)), clicked[part])
     boundary = counts.boundary(share)
     candidates = sorted(set(times))[1:] or [times[0]]
     distances = [abs((times >= each).mean() - share) for each in candidates]
@@ -168,7 +168,7 @@ def test_of_many_times_the_boundary_is_in_steps_whatever_the_order(times, seed):
     for _ in range(3):
         counts = TimeCounts(most=4)
         for part in np.array_split(draw.permutation(times), 1 + draw.integers(5)):
-            counts.add(part, part > 0)
+            counts.add(part, np.ones(len(part)), part > 0)
         boundaries.add(counts.boundary(0.3))
         assert len(counts._counts) <= 4
     assert len(boundaries) == 1

@@ -97,7 +97,7 @@ def test_click_rates_differ_beyond_chance_and_the_setting(
     assert bool(found) is expected
     for finding in found:
         assert finding.problem == "another click rate than the data in service"
-        assert finding.detail == f"{clicks / rows:.2%} of the rows clicked; 10.00% of those"
+        assert finding.detail == f"{clicks / rows:.2%} of the impressions clicked; 10.00% of those"
 
 
 def test_splits_of_the_same_rows_are_alike(statistics_of: Callable[[Any], Statistics]) -> None:

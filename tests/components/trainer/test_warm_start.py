@@ -93,7 +93,7 @@ def fresh(data: TrainingData, settings: ModelSettings) -> TwoTower:
 def test_a_warm_start_predicts_as_the_pushed_model(
     fresh: TwoTower, trained: TwoTower, data: TrainingData, pushed: Path
 ) -> None:
-    expected, _ = predict(trained, data.validation, data.ads)
+    expected, *_ = predict(trained, data.validation, data.ads)
     assert not np.allclose(predict(fresh, data.validation, data.ads)[0], expected, atol=1e-3)
     assert warm_start(fresh, data, pushed) == 3
     np.testing.assert_allclose(predict(fresh, data.validation, data.ads)[0], expected, atol=1e-5)

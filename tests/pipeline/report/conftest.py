@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
@@ -303,11 +303,11 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def page(tmp_path_factory: pytest.TempPathFactory, lack: Callable[..., NoReturn]) -> Iterator[Page]:
     """An empty page of a headless browser."""
     program = shutil.which("chromium")
     if program is None:
-        pytest.skip("needs chromium: apt-get install chromium")
+        lack("chromium")
     commands, answers = os.pipe(), os.pipe()
 
     def connect() -> None:  # chromium reads commands from descriptor 3 and answers on 4

@@ -68,7 +68,8 @@ def test_ratings_become_impressions(wheel: Path, tmp_path: Path) -> None:
 
 def test_impressions_are_input_that_a_run_accepts(wheel: Path, tmp_path: Path) -> None:
     facts = write_ratings(wheel, tmp_path)
-    summary = check_input(facts.impressions, ReadingSettings(columns=Columns(user_id="user_id")))
+    settings = ReadingSettings(columns=Columns(user_id="user_id"), categorical=["att_region"])
+    summary = check_input(facts.impressions, settings)
     assert (summary.rows, summary.clicks, summary.ads, summary.warnings) == (4, 2, 2, [])
 
 

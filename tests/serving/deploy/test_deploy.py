@@ -6,9 +6,10 @@ import inspect
 import json
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import yaml
@@ -189,9 +190,10 @@ def test_compose_listens_on_this_machine_only_and_has_no_rights() -> None:
     assert COMPOSE["user"].split(":")[0] != "0"
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
 @pytest.mark.parametrize("folder", ["kubernetes", "kserve"])
-def test_kustomize_builds(folder: str) -> None:
+def test_kustomize_builds(folder: str, lack: Callable[..., NoReturn]) -> None:
+    if shutil.which("kubectl") is None:
+        lack("kubectl")
     command = ["kubectl", "kustomize", str(DEPLOY / folder)]
     built = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     objects = {document["kind"]: document for document in yaml.safe_load_all(built)}

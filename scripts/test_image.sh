@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# Builds the Dockerfile as it is, then runs a node of the pipeline and Beam's worker pool in the image.
+#
+#   scripts/test_image.sh           with podman or docker, whichever works; 10 GB of free disk
+#   scripts/test_image.sh --check   runs nothing; says what is missing, or exits with 0
+#
+# Where the base images cannot be pulled, they are made: Debian by debootstrap, with this machine's
+# Python 3.11 in it, and Beam's entry point by Go from its source. That takes root.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly tag=twotower-test
+readonly needed_disk_gb=10
+
+say() { echo "$*" >&2; }
+
+# The first program that can run containers here; podman's configuration is that of this script.
+find_engine() {
+  local candidate
+  for candidate in podman docker; do
+    if command -v "$candidate" >/dev/null && "$candidate" info >/dev/null 2>&1; then
+      echo "$candidate"
+      return
+    fi
+  done
+  return 1
+}
+
+check() {
+  local free_kb
+  find_engine >/dev/null || { echo "no podman or docker that can run containers here" && return 1; }
+  free_kb=$(df -Pk . | awk 'NR == 2 { print $4 }')
+  ((free_kb >= needed_disk_gb * 1024 * 1024)) ||
+    { echo "needs $needed_disk_gb GB of free disk" && return 1; }
+}
+
+# Podman keeps everything in the folder of this run, on a machine without systemd too.
+configure_podman() {
+  local runtime=crun
+  command -v runc >/dev/null && runtime=runc # crun refuses hybrid cgroups
+  cat >"$work/containers.conf" <<EOF
+[containers]
+netns = "host"
+default_ulimits = ["nofile=20000:20000", "nproc=30000:30000"]
+[engine]
+runtime = "$runtime"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+EOF
+  cat >"$work/storage.conf" <<EOF
+[storage]
+driver = "overlay"
+graphroot = "$work/storage"
+runroot = "$work/run"
+EOF
+  export CONTAINERS_CONF=$work/containers.conf CONTAINERS_STORAGE_CONF=$work/storage.conf
+}
+
+# Prints the default of a build argument.
+default() { sed -n "s/^ARG $1=//p" Dockerfile; }
+
+can_pull() { timeout 300 "$engine" pull --quiet "$(default PYTHON_IMAGE)" >/dev/null 2>&1; }
+
+# Debian 13 with a compiler and this machine's Python 3.11, which was built for an older Debian.
+make_python_image() {
+  local root=$work/debian mirror base
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' | head -n 1)
+  debootstrap --variant=minbase \
+    --include=ca-certificates,g++,libbz2-1.0,libffi8,liblzma5,libncursesw6,libreadline8t64,libsqlite3-0,libssl3t64,libuuid1,passwd,zlib1g \
+    trixie "$root" "$mirror"
+  base=$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')
+  cp -a "$base/bin" "$base/lib" "$base/include" "$root/usr/local/"
+  # Commands of Python's own name it by its path on this machine.
+  grep -IlZ "^#!$base" "$root"/usr/local/bin/* |
+    xargs -0 -r sed -i "1s|^#!$base|#!/usr/local|"
+  # The certificates that this machine trusts, for pip.
+  cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+  chroot "$root" ldconfig
+  chroot "$root" python3.11 -c 'import bz2, ctypes, lzma, readline, sqlite3, ssl, uuid'
+  tar -C "$root" -c . | "$engine" import \
+    --change 'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt' \
+    - twotower-test-python >/dev/null
+  rm -rf "$root"
+}
+
+# Beam's entry point of a container, of the locked version.
+make_beam_image() {
+  local root=$work/beam version
+  version=$(default BEAM_IMAGE)
+  GOBIN=$root/bin CGO_ENABLED=0 \
+    go install "github.com/apache/beam/sdks/v2/python/container@v${version##*:}"
+  mkdir -p "$root/opt/apache/beam"
+  mv "$root/bin/container" "$root/opt/apache/beam/boot"
+  tar -C "$root" -c opt | "$engine" import - twotower-test-beam >/dev/null
+}
+
+make_base_images() {
+  local program
+  ((EUID == 0)) || { say "the base images cannot be pulled, and making them takes root" && exit 1; }
+  for program in debootstrap go; do
+    command -v "$program" >/dev/null ||
+      { say "the base images cannot be pulled, and there is no $program to make them" && exit 1; }
+  done
+  say "Making the base images, since $(default PYTHON_IMAGE) cannot be pulled"
+  make_python_image >>"$work/log" 2>&1
+  make_beam_image >>"$work/log" 2>&1
+  build_args=(
+    --build-arg PYTHON_IMAGE=localhost/twotower-test-python
+    --build-arg BUILD_IMAGE=localhost/twotower-test-python
+    --build-arg BEAM_IMAGE=localhost/twotower-test-beam
+  )
+}
+
+finish() {
+  local status=$?
+  ((status == 0)) || tail -n 20 "$work/log" >&2
+  [[ $engine == podman ]] || docker rmi --force "$tag" >/dev/null 2>&1 || true
+  rm -rf "$work"
+}
+
+main() {
+  local lacking
+  lacking=$(check) || { say "test-image: $lacking" && exit 1; }
+  scripts/setup.sh dev
+  engine=$(find_engine)
+  work=$(mktemp -d)
+  trap finish EXIT
+  if [[ $engine == podman ]]; then configure_podman; fi
+  build_args=()
+  can_pull || make_base_images
+  say "Building the image with $engine"
+  SECONDS=0
+  "$engine" build --network=host "${build_args[@]}" --tag "$tag" . >>"$work/log" 2>&1
+  say "Built in $((SECONDS / 60)) min: $("$engine" images --format '{{.Size}}' "$tag")"
+  .venv/bin/python -m pytest tests/e2e/check_image.py --image="$engine:$tag"
+}
+
+if [[ ${1:-} == --check ]]; then check; else main; fi

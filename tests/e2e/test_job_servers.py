@@ -1,0 +1,103 @@
+"""Beam's work through job servers, by workers in processes of their own.
+
+The same run against Beam's two job servers for one machine: the one that comes with its Python SDK,
+and Prism, a second implementation of the portable protocol, in Go, which takes nothing that the
+protocol does not say.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import apache_beam
+import numpy as np
+import pytest
+
+from components.features import ITEM_TOWER, USER_TOWER
+from tests.e2e.weights import tower_weights
+from tests.ports import free_port
+from tests.servers import running
+
+if TYPE_CHECKING:
+    from conftest import Campaign
+else:
+    Campaign = Any
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+
+WORKERS = 2
+PRISM = Path("~/.cache/twotower/prism", apache_beam.__version__).expanduser()
+
+
+@pytest.fixture(scope="module")
+def worker_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Where Beam's worker pool listens, with what the image has: this environment; and its log."""
+    port = free_port()
+    command = ["-m", "apache_beam.runners.worker.worker_pool_main", f"--service_port={port}"]
+    log = tmp_path_factory.mktemp("worker pool") / "log"
+    with running([sys.executable, *command], port, log):
+        yield f"localhost:{port}", log
+
+
+@pytest.fixture(params=["python", "prism"])
+def job_server(
+    request: pytest.FixtureRequest, tmp_path: Path, lack: Callable[..., NoReturn]
+) -> Iterator[str]:
+    port = free_port()
+    if request.param == "python":
+        module = "apache_beam.runners.portability.local_job_service_main"
+        command = [sys.executable, "-m", module, f"--port={port}"]
+    else:
+        command = [str(prism(lack)), f"--job_port={port}", "--serve_http=false"]
+    with running(command, port, tmp_path / "job_server.log"):
+        yield f"localhost:{port}"
+
+
+def prism(lack: Callable[..., NoReturn]) -> Path:
+    """Returns Prism of the Beam that is installed; it is built where this machine has none yet."""
+    binary = PRISM / "prism"
+    if not binary.exists():
+        go = shutil.which("go")
+        if go is None:
+            lack("prism", "no Go")
+        package = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{apache_beam.__version__}"
+        built = subprocess.run(
+            [go, "install", package],
+            env={**os.environ, "GOBIN": str(PRISM)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if built.returncode:
+            lack("prism", f"`go install {package}` failed: {built.stderr.strip()[-300:]}")
+    return binary
+
+
+def test_the_towers_are_those_of_the_local_runner(
+    pushed: Campaign,
+    new_campaign: Callable[[], Campaign],
+    worker_pool: tuple[str, Path],
+    job_server: str,
+) -> None:
+    pool, pool_log = worker_pool
+    before = pool_log.stat().st_size
+    campaign = new_campaign()
+    result = campaign.run(
+        "beam.runner=flink",
+        f"beam.workers={WORKERS}",
+        f"beam.job_endpoint={job_server}",
+        f"beam.worker_pool={pool}",
+        "deploy.image=registry.example/twotower:1",
+    )
+    assert result.returncode == 0, result.stdout
+    assert "Starting worker" in pool_log.read_text()[before:]
+    for tower in (USER_TOWER, ITEM_TOWER):
+        local, ours = (tower_weights(root, tower) for root in (pushed.serving, campaign.serving))
+        for name, weight in local.items():
+            np.testing.assert_allclose(weight, ours[name], atol=1e-5, err_msg=name)
