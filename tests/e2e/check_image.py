@@ -5,11 +5,13 @@ It is not part of `make test`, which has no image.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import apache_beam as beam
 import pytest
@@ -43,6 +45,7 @@ class ImageHarness(Harness):
 
     engine: str = ""
     tag: str = ""
+    environment: ClassVar = os.environ  # it tells podman where its images are
 
     def container(
         self, root: Path, mounts: Sequence[tuple[Path, str]], command: Sequence[str]

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from google.protobuf import json_format
@@ -96,6 +96,7 @@ class Harness:
 
     Attributes:
         given: the ExecutorInputs of the tasks that ran, by task.
+        environment: the variables of the command that `container` returns.
     """
 
     specification: Path
@@ -105,6 +106,7 @@ class Harness:
     vertex: bool = False
     outputs: dict[str, Outputs] = field(default_factory=dict)
     given: dict[str, Json] = field(default_factory=dict)
+    environment: ClassVar[Mapping[str, str]] = ENVIRONMENT
 
     def __post_init__(self) -> None:
         self._spec, platform = yaml.safe_load_all(self.specification.read_text())
@@ -229,7 +231,7 @@ class Harness:
             self.container(
                 pod / "root", mounts, [part.replace("{{$}}", invocation) for part in command]
             ),
-            env=ENVIRONMENT,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
