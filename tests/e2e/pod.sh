@@ -41,5 +41,5 @@ cd "$root"
 pivot_root . outside
 cd /opt/twotower/app # where the image begins
 umount -l /outside
-mount -o remount,ro /
+mount -o remount,bind,ro /
 exec unshare --user --map-user=1000 --map-group=1000 "$@"
