@@ -33,6 +33,7 @@ _MOST_DIGITS = 18  # of a version: TF Serving reads 64 bits
 
 _LOGGER = logging.getLogger(__name__)
 
+_told: set[str] = set()
 _found_whole: dict[str, tuple[tuple[str, int, int, int], ...]] = {}
 
 
@@ -146,7 +147,10 @@ def damage_of(folder: Path) -> str | None:
 def _newest(root: str | Path, faults: list[str]) -> Version | None:
     version = next(_whole(str(root), faults), None)
     for fault in faults:
-        _LOGGER.warning("%s: not in service: %s", root, fault)
+        warning = f"{root}: not in service: {fault}"
+        if warning not in _told:  # servers look every second
+            _told.add(warning)
+            _LOGGER.warning("%s", warning)
     return version
 
 

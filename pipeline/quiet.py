@@ -33,7 +33,7 @@ def output_to(log: Path) -> Iterator[None]:
 
 
 def show_warnings() -> None:
-    """Lets what our own code warns of reach the terminal, each warning once, whatever is quiet."""
+    """Lets what our own code warns of reach the terminal, whatever is quiet."""
     handler = _Warnings(os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8"))
     handler.setLevel(logging.WARNING)
     handler.setFormatter(logging.Formatter("Warning: %(message)s"))
@@ -42,17 +42,7 @@ def show_warnings() -> None:
 
 
 class _Warnings(logging.StreamHandler[TextIO]):
-    """Prints a warning once, and control characters as escapes."""
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._shown: set[str] = set()
+    """Prints control characters as escapes."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        is_new = message not in self._shown
-        self._shown.add(message)
-        return is_new

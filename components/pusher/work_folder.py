@@ -14,6 +14,7 @@ then on the version is not in service; then its folders are taken out of the roo
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import itertools
 import logging
@@ -79,6 +80,17 @@ def recover(root: Path) -> None:
     """
     with locked(root):
         pass
+
+
+def finish_push(root: Path) -> None:
+    """Does what `recover` does where something is left; a root that is only read stays as it is."""
+    left = [
+        *root.glob(f"{WORK_FOLDER}/{READY}*"),
+        *root.glob(f"{WORK_FOLDER}/{WITHDRAWN_FOLDER}/*"),
+    ]
+    if left:
+        with contextlib.suppress(InputError):
+            recover(root)
 
 
 def check_root(root: Path) -> None:

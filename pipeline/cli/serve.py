@@ -82,11 +82,13 @@ def console(
 ) -> None:
     """Serve a page on this machine where a copywriter tries texts, beside the models' API."""
     with quiet():
+        from components.pusher.work_folder import finish_push
         from serving.console.app import PATH
         from serving.console.app import Console as TextConsole
         from serving.server.options import ServerOptions
         from serving.server.server import Server, serve_until_stopped
 
+        finish_push(models)
         options = ServerOptions(models=models, port=port, rest_api_port=rest_api_port)
         server = Server(options, TextConsole(models, users).routes())
     serve_until_stopped(

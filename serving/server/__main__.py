@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from components.errors import InputError, TwotowerError
+from components.pusher.work_folder import finish_push
 from serving.server.options import ServerOptions
 
 _DESCRIPTION = """\
@@ -27,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parse(arguments)
         # late: it imports TensorFlow, --help need not
         from serving.server.server import Server, logger, serve_until_stopped
+
+        if options.models is not None:
+            finish_push(options.models)
 
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logging.getLogger("serving").setLevel(logging.INFO)

@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
 from components.errors import InputError
+from components.serving_root import Version, newest
 from serving.server.options import ServerOptions
 from serving.server.status import invalid
 
@@ -29,7 +30,16 @@ def read_model_config(options: ServerOptions) -> ModelServerConfig:
     if not options.models.is_dir():
         raise InputError(f"--models {options.models}: no such folder; expected a folder of models")
     folders = [folder for folder in options.models.iterdir() if folder.is_dir()]
-    return _config({f.name: f for f in sorted(folders) if not f.name.startswith(".")})
+    config = _config({f.name: f for f in sorted(folders) if not f.name.startswith(".")})
+    _pin(config, newest(options.models))
+    return config
+
+
+def _pin(config: ModelServerConfig, version: Version | None) -> None:
+    """Lets the models that are pushed together be of one version: the one in service."""
+    for model in config.model_config_list.config:
+        if version is not None and model.name in version.folders:
+            model.model_version_policy.specific.versions.append(version.number)
 
 
 def _config(folders: dict[str, Path]) -> ModelServerConfig:

@@ -14,7 +14,7 @@ from components.errors import InputError, WithdrawnError
 from components.features import MODELS
 from components.pusher.publish import publish
 from components.pusher.withdraw import rollback, withdraw
-from components.pusher.work_folder import recover
+from components.pusher.work_folder import finish_push, recover
 from components.serving_root import newest, versions, withdrawn
 
 
@@ -152,3 +152,15 @@ def test_a_polling_server_never_finds_a_withdrawn_version_it_does_not_know(root:
     stop.set()
     reader.join()
     assert seen == {"1", "3"}
+
+
+def test_a_server_finishes_what_was_left_and_touches_nothing_else(root: Path) -> None:
+    finish_push(root)
+    assert not (root / ".push" / "withdrawn").exists()
+    for model in MODELS[1:]:
+        (root / ".push" / "ready-3").mkdir(exist_ok=True)
+        (root / model / "3").rename(root / ".push" / "ready-3" / model)
+    finish_push(root)
+    assert whole(root) == [1, 2, 3]
+    finish_push(root / "none")
+    assert not (root / "none").exists()
