@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import doctest
+import importlib
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +23,15 @@ TRACKED = subprocess.run(
     check=True,
 ).stdout.splitlines()
 PAGES = [name for name in TRACKED if name.endswith(".md")]
+FOR_A_PERSON = {
+    "AnomalyError",
+    "InputError",
+    "MixedVersionsError",
+    "NotBlessedError",
+    "TwotowerError",
+    "UnreadableError",
+    "WithdrawnError",
+}
 FOLDERS = "benchmarks|components|docs|pipeline|schema|scripts|serving|tests"
 
 
@@ -52,3 +65,48 @@ def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path)
         fetched = re.findall(r"<(?:script|img|iframe|source)[^>]*\ssrc=\S*//", page.read_text())
         fetched += re.findall(r"<link[^>]*\srel=.?stylesheet[^>]*//", page.read_text())
         assert not fetched, page
+
+
+def _raised() -> Iterator[tuple[str, str]]:
+    """Yields where an error for a person is raised, and the first words that are always in it."""
+    for folder in ("components", "pipeline", "serving"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                    kind = ast.unparse(node.exc.func).rpartition(".")[2]
+                    words = _words(node.exc.args)
+                    if kind in FOR_A_PERSON and words:
+                        yield f"{file.relative_to(ROOT)}:{node.lineno}", words
+
+
+def _words(arguments: list[ast.expr]) -> str:
+    fixed = [
+        clause.strip(" :'\"")
+        for argument in arguments
+        for part in ast.walk(argument)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        for clause in re.split(r"[;\n(]", part.value)
+    ]
+    telling = (words for words in fixed if len(words) > 6)
+    return next(telling, max(fixed, key=len, default=""))
+
+
+def test_troubleshooting_has_every_error() -> None:
+    raised = list(_raised())
+    assert len(raised) > 100
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    assert not [f"{place}: {words}" for place, words in raised if words not in page]
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "twotower_client.answers",
+        "components.trainer.optimizer",
+        "components.trainer.two_tower",
+    ],
+)
+def test_examples_in_docstrings_do_what_they_say(module: str) -> None:
+    found = doctest.testmod(importlib.import_module(module))
+    assert found.attempted
+    assert not found.failed

@@ -65,7 +65,7 @@ class Cosine(keras.optimizers.schedules.LearningRateSchedule):
         highest: the step size after the rise.
         steps: how many steps there are.
 
-    Example:
+    Examples:
         >>> schedule = Cosine(highest=0.01, steps=100)
         >>> [round(float(schedule(step)), 4) for step in (0, 2, 51, 100)]
         [0.0, 0.01, 0.005, 0.0]

@@ -36,7 +36,7 @@ class OneHotDense(keras.layers.Layer):
         activation: as in keras.layers.Dense.
         **kwargs: of keras.layers.Layer.
 
-    Example:
+    Examples:
         >>> layer = OneHotDense(width=6, units=2)
         >>> layer(np.array([[0, 3], [1, 5]])).shape  # two rows with two ones each
         TensorShape([2, 2])
@@ -96,7 +96,7 @@ class IdDropout(keras.layers.Layer):
         rate: share of the ids that are dropped.
         **kwargs: of keras.layers.Layer.
 
-    Example:
+    Examples:
         >>> IdDropout(0.5)(np.array([3, 1, 2])).numpy()  # outside training, ids stay as they are
         array([3, 1, 2])
     """
@@ -129,7 +129,7 @@ class Centering(keras.layers.Layer):
 
     Without `adapt`, nothing is subtracted.
 
-    Example:
+    Examples:
         >>> layer = Centering()
         >>> layer.adapt(np.array([[1.0, 2.0], [3.0, 4.0]], np.float32))
         >>> layer(np.array([[2.0, 4.0]], np.float32)).numpy()
@@ -168,7 +168,7 @@ class Tower(keras.layers.Layer):
         center: whether a mean is subtracted from the features first, see `Centering`.
         **kwargs: of keras.layers.Layer.
 
-    Example:
+    Examples:
         >>> tower = Tower([keras.layers.Dense(8, "relu"), keras.layers.Dense(4)], ids=10)
         >>> embedding, bias = tower(np.ones((2, 5), np.float32), np.array([7, 0]))
         >>> embedding.shape, bias.shape
@@ -263,7 +263,7 @@ class TwoTower(keras.Model):
         id_dropout: share of the ids that are dropped in training.
         **kwargs: of keras.Model.
 
-    Example:
+    Examples:
         >>> model = TwoTower(user_width=6, ad_width=3)
         >>> users = np.array([[0, 3], [1, 5], [2, 4]])  # the ones of three users' vectors
         >>> ads = np.eye(2, 3, dtype=np.float32)  # the embeddings of two ads' texts

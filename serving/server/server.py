@@ -39,7 +39,7 @@ class Server:
     Raises:
         InputError: options that cannot be followed: no such folder, a port that is taken.
 
-    Example:
+    Examples:
         >>> with Server(ServerOptions(models=Path("serving_models"))):
         ...     ...  # answers on 127.0.0.1:8500 (gRPC) and 127.0.0.1:8501 (REST)
     """

@@ -66,7 +66,7 @@ def match(users: Embeddings, ads: Embeddings) -> np.ndarray:
     Raises:
         MixedVersionsError: the two come from towers of different versions.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> user = Embeddings(np.eye(1, 2), np.array([[1.0, 0.0]]), version=7)
         >>> ads = Embeddings(np.eye(2), np.array([[0.0, 1.0], [2.0, 0.0]]), version=7)

@@ -31,7 +31,7 @@ class AsyncClient:
         label: of the versions to ask, such as stable; the newest if None.
         credentials: of a server that wants TLS.
 
-    Example:
+    Examples:
         ```python
         async with AsyncClient("localhost:8500") as client:
             await client.click_probability({"att_age": ["25-34"]}, ["Fresh pasta tonight"])

@@ -34,7 +34,7 @@ class Client:
     server's code and message. UNAVAILABLE alone is tried again, up to four times within the
     timeout.
 
-    Example:
+    Examples:
         ```python
         with Client("localhost:8500") as client:
             client.click_probability({"att_age": ["25-34"]}, ["Fresh pasta tonight"])
