@@ -12,7 +12,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly tag=twotower-test
 readonly needed_disk_gb=10
 
-say() { echo "$*" >&2; }
+exec 3>&2 # the terminal, also where a step's own output goes to the log
+
+say() { echo "$*" >&3; }
 
 # The first program that can run containers here; podman's configuration is that of this script.
 find_engine() {
@@ -69,13 +71,14 @@ make_python_image() {
     --include=ca-certificates,g++,libbz2-1.0,libffi8,liblzma5,libncursesw6,libreadline8t64,libsqlite3-0,libssl3t64,libuuid1,passwd,zlib1g \
     trixie "$root" "$mirror"
   base=$(.venv/bin/python -c 'import sys; print(sys.base_prefix)')
-  cp -a "$base/bin" "$base/lib" "$base/include" "$root/usr/local/"
-  # Commands of Python's own name it by its path on this machine.
-  grep -IlZ "^#!$base" "$root"/usr/local/bin/* |
-    xargs -0 -r sed -i "1s|^#!$base|#!/usr/local|"
+  tar -C "$base" --exclude=site-packages --exclude=__pycache__ --exclude=python3.11/test \
+    -c bin/python3.11 include lib | tar -C "$root/usr/local" -x --no-same-owner
+  ln -s python3.11 "$root/usr/local/bin/python"
+  ln -s python3.11 "$root/usr/local/bin/python3"
   # The certificates that this machine trusts, for pip.
   cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
   chroot "$root" ldconfig
+  chroot "$root" python3.11 -m ensurepip --default-pip
   chroot "$root" python3.11 -c 'import bz2, ctypes, lzma, readline, sqlite3, ssl, uuid'
   tar -C "$root" -c . | "$engine" import \
     --change 'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt' \
@@ -113,7 +116,7 @@ make_base_images() {
 
 finish() {
   local status=$?
-  ((status == 0)) || tail -n 20 "$work/log" >&2
+  ((status == 0)) || tail -n 20 "$work/log" >&3
   [[ $engine == podman ]] || docker rmi --force "$tag" >/dev/null 2>&1 || true
   rm -rf "$work"
 }

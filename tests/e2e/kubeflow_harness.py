@@ -208,7 +208,8 @@ class Harness:
             },
         }
         message = json_format.ParseDict(given, pipeline_spec_pb2.ExecutorInput())
-        return json_format.MessageToDict(message)
+        # Go writes whole numbers without a point.
+        return json.loads(json_format.MessageToJson(message), parse_float=_number)
 
     def _value(self, source: Json) -> Any:
         if "runtimeValue" in source:
@@ -279,6 +280,11 @@ class Harness:
 
 def _artifacts(part: Json) -> Outputs:
     return {name: _one(listed) for name, listed in part.get("artifacts", {}).items()}
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def _one(listed: Json) -> Json:

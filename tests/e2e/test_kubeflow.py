@@ -88,7 +88,7 @@ def form(given: Any, other: Any, key: str = "") -> Any:
         return [form(*pair) for pair in zip(given, other, strict=True)]
     if key in ("name", "uri", "outputFile", "schemaTitle", "instanceSchema", "store_session_info"):
         return re.sub(r"^\d+$|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<number>", given)
-    return type(given)
+    return "number" if isinstance(given, int | float) else type(given)
 
 
 def test_it_ends_in_pushed_towers_with_the_weights_of_the_local_run(
