@@ -20,6 +20,7 @@ from components.errors import (
 from components.example_gen.csv_reader import InputSummary
 from pipeline.config import PipelineConfig
 from pipeline.display import Display
+from pipeline.guard import guarded
 from pipeline.interruption import Interrupted, received
 from pipeline.prepare import check_data, check_machine, prepare
 from pipeline.quiet import output_to
@@ -60,7 +61,7 @@ def run(config: PipelineConfig, display: Display, *, again: bool = False) -> Run
                 "give one of them another name"
             )
         record = _new_record(config, data)
-        with hold(record.folder):
+        with hold(record.folder), guarded():
             _run(config, record, display, again)
             _report(record, display)
     return record

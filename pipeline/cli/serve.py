@@ -158,10 +158,12 @@ def score(
 
             scored = score_here(models, path(users), ads, path(out), best)
         else:
+            from pipeline.guard import guarded
             from serving.scoring_beam import score_on_beam
 
             arguments = [f"--runner={runner}", *beam]
-            scored = score_on_beam(models, users, ads, out, best, arguments=arguments)
+            with guarded():
+                scored = score_on_beam(models, users, ads, out, best, arguments=arguments)
     print(
         f"{scored.users:,} users x {scored.ads:,} ads by version {scored.version} in "
         f"{time.monotonic() - start:.1f} s: {out}"

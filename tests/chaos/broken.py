@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import random
@@ -64,7 +65,8 @@ def _write(path: Path, content: str = "?") -> None:
 
 
 def _link(path: Path) -> None:
-    if not os.path.lexists(path):
+    if not (os.path.lexists(path) or path.parent.is_file()):
+        path.parent.mkdir(exist_ok=True)
         path.symlink_to("nowhere")
 
 
@@ -138,7 +140,8 @@ def break_roots(folder: Path, roots: int, seed: int = 1) -> Counter[str]:
         chosen = [order[number % len(order)], *draw.choices(order, k=draw.randrange(4))]
         try:
             for name in chosen:
-                BREAKS[name](root, draw)
+                with contextlib.suppress(NotADirectoryError, FileExistsError):  # of an earlier one
+                    BREAKS[name](root, draw)
             seen.update(_check(root, following))
         except (AssertionError, OSError, ValueError) as error:
             raise AssertionError(f"root {number}, {', '.join(chosen)}: {error!r}") from error

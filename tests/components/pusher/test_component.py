@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -5,12 +6,13 @@ import pytest
 from tfx.types import Channel, standard_artifacts
 from tfx.utils import io_utils, json_utils
 
-from components.errors import NotBlessedError
+from components.errors import NotBlessedError, WithdrawnError
 from components.evaluator.verdict import VERDICT_FILE, Judgement, Verdict
 from components.features import CLICK_MODEL, MODELS
 from components.pusher import executor
 from components.pusher.cache_key import push_cache_key
 from components.pusher.component import ClickPusher, click_pusher
+from components.pusher.withdraw import rollback
 from components.schema_gate.anomalies import STATISTICS_FILE, Statistics
 from components.schema_gate.checks import TRAINING_STATISTICS_FILE
 from components.serving_root import versions
@@ -41,7 +43,7 @@ def blessing(kind: Any, blessed: bool, folder: Path) -> Any:
     return artifact
 
 
-def node(root: Path) -> ClickPusher:
+def node(root: Path, again: bool = False) -> ClickPusher:
     return click_pusher(
         model=Channel(type=Model),
         blessing=Channel(type=ModelBlessing),
@@ -50,6 +52,7 @@ def node(root: Path) -> ClickPusher:
         serving_root=root,
         keep_versions=2,
         cache_key=push_cache_key(root),
+        again=again,
     )
 
 
@@ -63,8 +66,8 @@ def statistics(folder: Path) -> Any:
     return artifact
 
 
-def run(root: Path, **inputs: Any) -> Any:
-    pusher = node(root)
+def run(root: Path, again: bool = False, **inputs: Any) -> Any:
+    pusher = node(root, again)
     inputs["statistics"] = statistics(root.parent)
     pushed = PushedModel()
     pusher.executor_spec.executor_class().Do(
@@ -98,6 +101,22 @@ def test_blessed_model_is_pushed_and_the_artifact_says_where(tmp_path: Path, mod
     assert again.get_string_custom_property("pushed_version") == "1"
     assert again.get_int_custom_property("pushed") == 0
     assert [version.number for version in versions(root)] == [1]
+
+
+def test_a_withdrawn_model_is_not_pushed_until_it_is_asked_for(tmp_path: Path, model: Any) -> None:
+    root, other = tmp_path / "root", Model()
+    shutil.copytree(model.uri, tmp_path / "other")
+    other.uri = str(tmp_path / "other")
+    (tmp_path / "other" / "Format-Serving" / CLICK_MODEL / "more").write_text("another model")
+    blessed = blessing(ModelBlessing, True, tmp_path)
+    for each in (model, other):
+        run(root, model=each, model_blessing=blessed)
+    assert rollback(root) == [2, 1]
+    with pytest.raises(WithdrawnError, match=r"is version 2, .*run --again"):
+        run(root, model=other, model_blessing=blessed)
+    assert [version.number for version in versions(root)] == [1]
+    pushed = run(root, again=True, model=other, model_blessing=blessed)
+    assert pushed.get_string_custom_property("pushed_version") == "3"
 
 
 def test_statistics_of_the_training_data_are_beside_the_click_model(
