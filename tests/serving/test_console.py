@@ -81,6 +81,14 @@ def test_the_page_works_without_scripts(address: str, root: Path, people: Path) 
     assert "<article" not in get(f"{address}/console")
 
 
+def test_another_hosts_name_is_refused(address: str) -> None:
+    for path in ("console", "console/results", "console/static/console.js"):
+        request = urllib.request.Request(f"{address}/{path}", headers={"Host": "evil.example"})
+        with pytest.raises(HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=60)
+        assert refused.value.code == 400
+
+
 def test_the_models_answer_beside_it(server: ServerOptions, address: str) -> None:
     with Client(f"127.0.0.1:{server.port}") as client:
         assert client.item_embedding([TEXT]).version == 1
