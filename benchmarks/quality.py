@@ -256,7 +256,7 @@ def compare(methods: Mapping[str, Method], data: Data, splits: Sequence[Split]) 
 
 def show(title: str, measured: pd.DataFrame) -> None:
     """Prints means by method, with the standard deviation over the splits."""
-    groups = measured.groupby("method", sort=False)
+    groups = measured.groupby(measured.columns[0], sort=False)
     means, spreads = groups.mean(), groups.std(ddof=1)
     table = Table("", title=title, title_justify="left")
     for method in means.index:

@@ -97,11 +97,16 @@ def _split(draw: np.ndarray) -> Split:
 
 
 def compact(
-    data: Data, split: Split, settings: ModelSettings, folder: Path
+    data: Data,
+    split: Split,
+    settings: ModelSettings,
+    folder: Path,
+    weights: np.ndarray | None = None,
 ) -> tuple[TrainingData, Impressions]:
     """Writes what a model of ours trains on, and is tested on, as the pipeline's Trainer would.
 
-    What it learns of the attributes and ids, it learns from the rows of `split.train`.
+    What it learns of the attributes and ids, it learns from the rows of `split.train`. Rows weigh
+    1, or as `weights` [N] says.
     """
     positions, width = _positions(data.attributes, split.train)
     columns = {USER: positions}
@@ -118,9 +123,10 @@ def compact(
     widths = {name: values.shape[1] for name, values in columns.items()}
 
     def write(name: str, part: np.ndarray) -> Impressions:
-        labels = data.labels[part]
-        with ImpressionsWriter(Impressions(folder / name, widths)) as writer:
-            writer.write(keys[part], labels, 1 - labels)
+        labels, of_rows = data.labels[part], 1 if weights is None else weights[part]
+        empty = Impressions(folder / name, widths, is_counted=weights is not None)
+        with ImpressionsWriter(empty) as writer:
+            writer.write(keys[part], labels * of_rows, (1 - labels) * of_rows)
         return writer.written
 
     training = TrainingData(

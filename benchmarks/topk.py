@@ -74,7 +74,12 @@ def recommend(recommender: Path, embeddings: Floats, k: int) -> Callable[[], obj
         threads = {"intra_op_parallelism_threads": 1, "inter_op_parallelism_threads": 1}
         model = SavedModel(path, 1, session_config=config_pb2.ConfigProto(**threads))
     signature = model.signatures[features.RAW_SIGNATURE]
-    given = {features.K: np.array(k, np.int32), features.ALLOWED_AD_IDS: np.array([], object)}
+    given = {
+        features.K: np.array(k, np.int32),
+        features.ALLOWED_AD_IDS: np.array([], object),
+        features.EXCLUDED_AD_IDS: np.array([], object),
+        features.MINIMUM_PROBABILITY: np.array(0.0, np.float32),
+    }
     feeds = {
         info.name: given[name] if name in given else _missing(info.dtype)
         for name, info in signature.inputs.items()

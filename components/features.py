@@ -20,11 +20,14 @@ MODELS = (ITEM_TOWER, USER_TOWER, CLICK_MODEL, RECOMMENDER)
 # Signatures of the SavedModels.
 RAW_SIGNATURE = "serving_default"
 EXAMPLES_SIGNATURE = "tf_examples"
+AS_SHOWN_SIGNATURE = "as_shown"  # of a click model that learned from columns that serving lacks
 
 # Tensors that the SavedModels take and return, beside the columns themselves.
 EXAMPLES = "examples"
 K = "k"
 ALLOWED_AD_IDS = "allowed_ad_ids"
+EXCLUDED_AD_IDS = "excluded_ad_ids"
+MINIMUM_PROBABILITY = "minimum_probability"
 EMBEDDING = "embedding"
 LOGIT_EMBEDDING = "logit_embedding"
 PROBABILITY = "probability"
@@ -38,6 +41,7 @@ USER_ONE_HOT = "user_one_hot"
 USER_ID_ONE_HOT = "user_id_one_hot"
 AD_EMBEDDING = "ad_embedding"
 AD_ID_ONE_HOT = "ad_id_one_hot"
+CONTEXT_ONE_HOT = "context_one_hot"
 
 # In an exported model's folder, the columns that it was made for.
 COLUMNS_FILE = "assets.extra/columns.json"
@@ -67,6 +71,10 @@ class Columns(BaseModel):
     )
     clicks: str | None = Field(
         None, description="How many of these were clicked; takes the place of the label."
+    )
+
+    position: str | None = Field(
+        None, description="Where the ad was shown: known in training, not when a request comes."
     )
 
     @model_validator(mode="after")
@@ -99,6 +107,11 @@ class Columns(BaseModel):
         """Reads the columns that an exported model was made for."""
         return Columns.model_validate_json((folder / COLUMNS_FILE).read_text(encoding="utf-8"))
 
+    def context(self, training_only: Iterable[str]) -> list[str]:
+        """Returns the columns that are known in training only, in alphabetical order."""
+        named = [self.position] if self.position is not None else []
+        return sorted({*named, *training_only})
+
     def attributes(self, names: Iterable[str]) -> list[str]:
         """Returns those of `names` that are user attributes, in alphabetical order."""
         return sorted(name for name in names if name.startswith(self.attribute_prefix))
@@ -113,14 +126,16 @@ class Columns(BaseModel):
             self.weight: "weight",
             self.impressions: "impressions",
             self.clicks: "clicks",
+            self.position: "position",
         }
         return roles.get(name, "attribute" if self.attributes([name]) else "not used")
 
     def texts(self) -> list[str]:
         """Returns the columns that are names or texts, whatever they look like."""
-        return [name for name in (self.text, self.ad_id, self.user_id) if name is not None]
+        named = (self.text, self.ad_id, self.user_id, self.position)
+        return [name for name in named if name is not None]
 
     def required(self) -> list[str]:
         """Returns the columns that every file must have, beside at least one attribute."""
-        named = [self.text, self.ad_id, *self.outcome, self.user_id]
+        named = [self.text, self.ad_id, *self.outcome, self.user_id, self.position]
         return [name for name in named if name is not None]

@@ -60,6 +60,18 @@ class PipelineConfig(Settings):
             raise ValueError("model.user_id needs the name of a column in data.columns.user_id")
         return self
 
+    @model_validator(mode="after")
+    def _context_is_not_known_to_requests(self) -> PipelineConfig:
+        columns = self.data.columns
+        if self.model.served_position is not None and columns.position is None:
+            raise ValueError(
+                "model.served_position needs the name of a column in data.columns.position"
+            )
+        for name in columns.context(self.model.training_only):
+            if name in columns.attributes([name]) or name in {columns.text, columns.ad_id}:
+                raise ValueError(f"{name} is asked of every request, so not known in training only")
+        return self
+
     @property
     def folder(self) -> Path:
         """Where everything of this pipeline's runs is."""

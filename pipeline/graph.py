@@ -57,6 +57,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
             "code_fingerprint": prepared.code_fingerprint,
             "user_id": config.model.user_id,
             "ad_id": config.model.ad_id,
+            "training_only": config.model.training_only,
             **config.transform.model_dump(),
         },
     ).with_id("transform")

@@ -88,6 +88,7 @@ def analyse(
         "buckets": 4,
         "user_id": False,
         "ad_id": False,
+        "training_only": (),
         "max_ids": 1000,
         **settings,
     }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from components.errors import InputError
 from components.example_blocks import read_blocks
-from components.features import PROBABILITY, RAW_SIGNATURE, Columns
+from components.features import AS_SHOWN_SIGNATURE, PROBABILITY, RAW_SIGNATURE, Columns
 from components.outcomes import by_label
 from components.raw_columns import input_types, to_tensor
 
@@ -32,7 +32,9 @@ class ClickModel:
 
     def __init__(self, folder: str) -> None:
         self._model = tf.saved_model.load(folder)
-        self._signature = self._model.signatures[RAW_SIGNATURE]
+        signatures = self._model.signatures
+        # Clicks are judged where the ads were shown, if the model learned what that does.
+        self._signature = signatures.get(AS_SHOWN_SIGNATURE, signatures[RAW_SIGNATURE])
         self.inputs = input_types(self._signature)
 
     def misfit(self, rows: pa.Table) -> str | None:
@@ -90,7 +92,7 @@ def read_rows(split: str, columns: Columns, model: ClickModel) -> pa.Table:
     for name in model.inputs:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(len(table)))
-    kept = [*columns.required(), *columns.attributes(table.column_names)]
+    kept = {*columns.required(), *columns.attributes(table.column_names), *model.inputs}
     rows = pa.table({name: _typed(table[name], model.inputs.get(name)) for name in kept})
     return by_label(rows, columns)
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from components.features import (
+    AS_SHOWN_SIGNATURE,
     CLICK_MODEL,
     EMBEDDING,
     EXAMPLES,
@@ -99,14 +101,17 @@ class Exporter:
         servable.save(folder, self._columns, nobody(self._transform.user_inputs))
 
     def _export_click_model(self, folder: Path) -> None:
-        servable = Servable(CLICK_MODEL, [*self._user_variables, *self._item_variables])
+        context_variables = _values(self._model.context) if self._model.context else []
+        servable = Servable(
+            CLICK_MODEL, [*self._user_variables, *self._item_variables, *context_variables]
+        )
         inputs = self._transform.user_inputs | self._transform.ad_inputs
 
-        def click(columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
+        def click(columns: Mapping[str, Column], context: Any = 0.0) -> dict[str, tf.Tensor]:
             users = self._model.user_tower(*self._transform.users(columns).values())
             left = self._model.user_logit_embedding(*users)
             right = self._model.item_logit_embedding(*self._ads(columns))
-            probability = tf.sigmoid(tf.reduce_sum(left * right, axis=-1))
+            probability = tf.sigmoid(tf.reduce_sum(left * right, axis=-1) + context)
             return {PROBABILITY: probability, MODEL_VERSION: servable.version(probability)}
 
         servable.add_signature(
@@ -117,6 +122,15 @@ class Exporter:
             {EXAMPLES: tf.TensorSpec([None], tf.string)},
             EXAMPLES_SIGNATURE,
         )
+        if self._model.context is not None:
+            bias = self._model.context
+
+            def as_shown(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
+                columns = self._transform.from_request(raw)
+                return click(columns, bias(*self._transform.context(columns).values()))
+
+            known = inputs | self._transform.context_inputs
+            servable.add_signature(as_shown, _specs(known), AS_SHOWN_SIGNATURE)
         servable.save(folder, self._columns, nobody(self._transform.user_inputs) | self._any_ad())
 
     def _users(self, raw: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:

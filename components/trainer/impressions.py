@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 import tensorflow as tf
 
-from components.trainer.two_tower import AD_OF, USER_ID
+from components.trainer.two_tower import AD_OF, CONTEXT, USER_ID
 
 _BLOCK = 4096  # Rows in a stored record.
 _SHUFFLED_TOGETHER = 64  # Blocks whose rows are mixed with each other.
@@ -176,6 +176,14 @@ def outcomes(impressions: Impressions) -> tuple[np.ndarray, np.ndarray]:
     found = [np.stack(_outcome(block, impressions)) for block in _blocks(impressions)]
     clicks, others = np.concatenate(found or [np.zeros([2, 0])], axis=1)
     return clicks, others
+
+
+def contexts(impressions: Impressions) -> np.ndarray:
+    """Returns the context of each row [N, M] int32, in the order on disk."""
+    names = list(impressions.inputs)
+    start = sum(impressions.inputs[name] for name in names[: names.index(CONTEXT)])
+    stop = start + impressions.inputs[CONTEXT]
+    return np.concatenate([block[:, start:stop] for block in _blocks(impressions)])
 
 
 def _batch(

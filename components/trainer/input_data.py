@@ -92,7 +92,7 @@ def write_compact(
     first, second = (
         Impressions(
             file,
-            transform.user_parts,
+            transform.parts,
             is_counted=columns.is_counted or columns.weight is not None,
             kept_negatives=keep_negatives,
         )
@@ -118,13 +118,14 @@ def _compact(
 ) -> tuple[tf.Tensor, ...]:
     """Returns what write_compact needs of B examples.
 
-    That is user [B, A or A + 1], ids and texts of n distinct ads, which [B], and of each row the
-    impressions with and without a click, and the weight of each [B].
+    That is the user and context of each [B, K], ids and texts of n distinct ads, which [B], and of
+    each row the impressions with and without a click, and its weight [B].
     """
-    names = [*transform.user_inputs, columns.ad_id, columns.text, *columns.outcome]
+    names = {columns.ad_id, columns.text, *columns.outcome}
+    names |= {*transform.user_inputs, *transform.context_inputs}
     raw = transform.from_examples(examples, names)
-    users = transform.users(raw)
-    user = [values if values.shape.rank == 2 else values[:, None] for values in users.values()]
+    inputs = transform.users(raw) | transform.context(raw)
+    user = [values if values.shape.rank == 2 else values[:, None] for values in inputs.values()]
     ad_id, text = flat(raw[columns.ad_id]), flat(raw[columns.text])
     first, which = distinct([ad_id, text])
     return (

@@ -1,4 +1,4 @@
-"""The recommender: a user's attributes in, the best ads of a catalogue out, exactly.
+"""The recommender: users' attributes in, the best ads of a catalogue for each out, exactly.
 
 The catalogue is variables beside the graph, so that another one can take its place without it.
 """
@@ -18,6 +18,8 @@ from components.features import (
     AD_IDS,
     ALLOWED_AD_IDS,
     COLUMNS_FILE,
+    EXCLUDED_AD_IDS,
+    MINIMUM_PROBABILITY,
     MODEL_VERSION,
     PROBABILITIES,
     RAW_SIGNATURE,
@@ -28,8 +30,6 @@ from components.features import (
 )
 from components.trainer.saved_model import Servable, nobody
 from components.transform.lookup import find, sort_by_fingerprint
-
-_ONE_USER = tf.TensorShape([1])
 
 
 def export_recommender(
@@ -61,23 +61,32 @@ def export_recommender(
 
     def recommend(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         user = user_embedding({name: inputs[name] for name in user_inputs})
-        rows, logits = table.best(user[0], inputs[K], inputs[ALLOWED_AD_IDS])
+        rows, probabilities = table.best(
+            user,
+            inputs[K],
+            allowed=inputs[ALLOWED_AD_IDS],
+            excluded=inputs[EXCLUDED_AD_IDS],
+            minimum=inputs[MINIMUM_PROBABILITY],
+        )
         return {
-            AD_IDS: tf.gather(table.ad_ids, rows),
-            TEXTS: tf.gather(table.texts, rows),
-            PROBABILITIES: tf.sigmoid(logits),
+            AD_IDS: _gather(table.ad_ids, rows),
+            TEXTS: _gather(table.texts, rows),
+            PROBABILITIES: probabilities,
             MODEL_VERSION: servable.version(user),
         }
 
     servable.add_signature(
         recommend,
         {
-            **{name: tf.TensorSpec(_ONE_USER, dtype) for name, dtype in user_inputs.items()},
+            **{name: tf.TensorSpec([None], dtype) for name, dtype in user_inputs.items()},
             K: tf.TensorSpec([], tf.int32),
             ALLOWED_AD_IDS: tf.TensorSpec([None], tf.string),
+            EXCLUDED_AD_IDS: tf.TensorSpec([None], tf.string),
+            MINIMUM_PROBABILITY: tf.TensorSpec([], tf.float32),
         },
     )
-    servable.save(folder, columns, {**nobody(user_inputs), K: 1, ALLOWED_AD_IDS: []})
+    anything = {K: 1, ALLOWED_AD_IDS: [], EXCLUDED_AD_IDS: [], MINIMUM_PROBABILITY: 0.0}
+    servable.save(folder, columns, {**nobody(user_inputs), **anything})
 
 
 @dataclass(frozen=True)
@@ -131,28 +140,62 @@ class _Table(tf.Module):
         self.embeddings = _resizable(arrays["embeddings"])
 
     def best(
-        self, user: tf.Tensor, k: tf.Tensor, allowed: tf.Tensor
+        self,
+        users: tf.Tensor,
+        k: tf.Tensor,
+        *,
+        allowed: tf.Tensor,
+        excluded: tf.Tensor,
+        minimum: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns rows and logits of the k best ads for the user [D], best first.
+        """Returns rows and probabilities [B, m] of the best ads for each user, best first.
 
-        Fewer where the catalogue, or `allowed` [m] ids where there are any, hold fewer.
+        m is at most k, and the most that any user gets. A user who gets fewer has row -1 and
+        probability 0 in the rest.
+
+        Args:
+            users: logit embeddings [B, D].
+            k: most ads for each.
+            allowed: ids of the ads to choose from [any]; all if there are none.
+            excluded: ids of ads that are not chosen [any].
+            minimum: least probability of an ad that is chosen.
         """
+        rows, embeddings = tf.cond(
+            tf.size(allowed) > 0,
+            lambda: self._rows_of(allowed),
+            lambda: (tf.range(tf.size(self.ad_ids)), tf.identity(self.embeddings)),
+        )
+        logits = tf.matmul(users, embeddings, transpose_b=True)
+        logits = tf.cond(
+            tf.size(excluded) > 0,
+            lambda: logits + tf.gather(self._out_of_reach(excluded), rows),
+            lambda: logits,
+        )
+        best = tf.math.top_k(logits, tf.minimum(tf.maximum(k, 0), tf.size(rows)))
+        probabilities = tf.sigmoid(best.values)
+        is_chosen = (best.values > -np.inf) & (probabilities >= minimum)
+        width = tf.reduce_max(tf.reduce_sum(tf.cast(is_chosen, tf.int32), axis=1))
+        chosen = tf.where(is_chosen, tf.gather(rows, best.indices), -1)
+        return chosen[:, :width], tf.where(is_chosen, probabilities, 0.0)[:, :width]
 
-        def of_all() -> tuple[tf.Tensor, tf.Tensor]:
-            return self._top(tf.linalg.matvec(self.embeddings, user), k)
+    def _rows_of(self, ad_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the rows of those ids that are there, each once, and their embeddings."""
+        found = find(tf.unique(ad_ids)[0], self.ad_ids, self.fingerprints)
+        rows = tf.boolean_mask(found, found >= 0)
+        return rows, tf.gather(self.embeddings, rows)
 
-        def of_allowed() -> tuple[tf.Tensor, tf.Tensor]:
-            found = find(tf.unique(allowed)[0], self.ad_ids, self.fingerprints)
-            rows = tf.boolean_mask(found, found >= 0)
-            chosen, logits = self._top(tf.linalg.matvec(tf.gather(self.embeddings, rows), user), k)
-            return tf.gather(rows, chosen), logits
+    def _out_of_reach(self, ad_ids: tf.Tensor) -> tf.Tensor:
+        """Returns what is added to the logits of all ads [n], so that none of these is chosen."""
+        rows, _ = self._rows_of(ad_ids)
+        nothing = tf.zeros([tf.size(self.ad_ids)])
+        return tf.tensor_scatter_nd_update(
+            nothing, rows[:, None], tf.fill([tf.size(rows)], -np.inf)
+        )
 
-        return tf.cond(tf.size(allowed) > 0, of_allowed, of_all)
 
-    @staticmethod
-    def _top(logits: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        best = tf.math.top_k(logits, tf.minimum(tf.maximum(k, 0), tf.size(logits)))
-        return best.indices, best.values
+def _gather(strings: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Returns the strings of rows [B, m]; "" where a row is -1."""
+    return tf.where(rows >= 0, tf.gather(strings, tf.maximum(rows, 0)), "")
 
 
 def _resizable(values: np.ndarray) -> tf.Variable:

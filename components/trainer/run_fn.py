@@ -12,6 +12,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 
 from components.features import Columns
 from components.trainer import input_data
+from components.trainer.context import leave_context_out, served_position
 from components.trainer.export import Exporter
 from components.trainer.settings import ModelSettings, TrainerSettings
 from components.trainer.training import train
@@ -32,7 +33,8 @@ def run_fn(fn_args: FnArgs) -> None:
     settings = TrainerSettings(**config["trainer"])
     run = Path(fn_args.model_run_dir)
 
-    transform = TransformGraph(fn_args.transform_output, columns)
+    model_settings = ModelSettings(**config["model"])
+    transform = TransformGraph(fn_args.transform_output, columns, model_settings.training_only)
     impressions, validation, ads = input_data.write_compact(
         [file for pattern in fn_args.train_files for file in sorted(tf.io.gfile.glob(pattern))],
         run / FOLDER,
@@ -49,11 +51,12 @@ def run_fn(fn_args: FnArgs) -> None:
         user_width=transform.user_width,
         user_ids=transform.user_ids,
         ad_ids=transform.ad_ids,
+        context_width=transform.context_width,
     )
     data.save(run / FOLDER)
 
     keras.utils.set_random_seed(settings.seed)
-    model = data.two_tower(ModelSettings(**config["model"]))
+    model = data.two_tower(model_settings)
     begun_from = (
         warm_start(model, data, Path(config["serving_root"])) if settings.warm_start else None
     )
@@ -61,6 +64,11 @@ def run_fn(fn_args: FnArgs) -> None:
     start = time.monotonic()
     history = train(model, data, settings, [tensorboard])
     seconds = time.monotonic() - start
+    if model_settings.served_position is None:
+        leave_context_out(model, data, None)
+    else:
+        served = served_position(transform, columns, model_settings.served_position)
+        leave_context_out(model, data, served)
     Exporter(model, transform, columns).export(Path(fn_args.serving_model_dir), ads.catalogue())
 
     weight = impressions.weight + validation.weight

@@ -33,6 +33,16 @@ class ModelSettings(Settings):
     id_dropout: Share = Field(
         0.0, description="Share of the ids that are taken for unseen ones in training."
     )
+    training_only: tuple[str, ...] = Field(
+        (),
+        description="Columns beside data.columns.position that are known in training and not when "
+        "a request comes; each value has a bias that is left out in serving.",
+    )
+    served_position: str | None = Field(
+        None,
+        description="The value of data.columns.position whose probabilities are served; none for "
+        "the average over the positions of the training impressions.",
+    )
 
 
 class TrainerSettings(Settings):

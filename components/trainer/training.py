@@ -19,6 +19,7 @@ from components.trainer.two_tower import TwoTower
 
 _STEPS_PER_CALL = 16  # One call of the compiled function costs as much as several small batches.
 _VALIDATION_BATCH = 8192
+_LEAST_ROWS = 16
 _LEAST_STEPS = 100  # Of an epoch over folded rows, where there are so many without folding.
 
 
@@ -67,6 +68,8 @@ def train(
         scale, shift = platt(logits, clicks / (clicks + others), clicks + others)
         weight, bias = model.click.get_weights()
         model.click.set_weights([scale * weight, scale * bias + shift])
+        if model.context is not None:
+            model.context.table.assign(scale * model.context.table)
     return history.history
 
 
@@ -97,10 +100,11 @@ def rows_a_step(impressions: Impressions, batch_size: int) -> int:
     """Returns how many rows a step takes, so that folding leaves enough steps to learn in.
 
     Rows of one impression come `batch_size` at a time. Folded ones may stand for so many that an
-    epoch would be over in a few steps; it then has _LEAST_STEPS, or as many as without folding.
+    epoch would be over in a few steps; it then has _LEAST_STEPS, or as many as without folding, but
+    no step takes fewer rows than _LEAST_ROWS, whose weights may differ much.
     """
     steps = min(_LEAST_STEPS, impressions.weight / batch_size)
-    return max(1, min(batch_size, int(impressions.rows / steps)))
+    return min(batch_size, max(_LEAST_ROWS, int(impressions.rows / steps)))
 
 
 class Scores(NamedTuple):

@@ -19,6 +19,16 @@ from components.trainer.two_tower import ADS, TwoTower
 
 FOLDER = "impressions"  # Beside the logs of the training.
 _FACTS_FILE = "facts.json"
+# The settings that TwoTower takes under the same name.
+_ARCHITECTURE = {
+    "user_layers",
+    "item_layers",
+    "embedding",
+    "normalize",
+    "center_embeddings",
+    "dropout",
+    "id_dropout",
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,7 @@ class TrainingData:
         user_width: columns of the one-hot user vector.
         user_ids: how many user ids there are, the unseen one among them; 0 where none are used.
         ad_ids: the same of ads.
+        context_width: columns of the one-hot vector of what is known in training only.
     """
 
     impressions: Impressions
@@ -40,6 +51,7 @@ class TrainingData:
     user_width: int
     user_ids: int
     ad_ids: int
+    context_width: int = 0
 
     def two_tower(self, settings: ModelSettings) -> TwoTower:
         """Returns untrained towers that fit the data."""
@@ -49,7 +61,8 @@ class TrainingData:
             vectors.shape[1],
             user_ids=self.user_ids,
             ad_ids=self.ad_ids,
-            **settings.model_dump(exclude={"user_id", "ad_id"}),
+            context_width=self.context_width,
+            **settings.model_dump(include=_ARCHITECTURE),
         )
         model.adapt(vectors)
         # Training begins at even odds of a click among the impressions that were kept.
@@ -67,6 +80,7 @@ class TrainingData:
             "user_width": self.user_width,
             "user_ids": self.user_ids,
             "ad_ids": self.ad_ids,
+            "context_width": self.context_width,
         }
         (folder / _FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
 

@@ -6,7 +6,7 @@ pruned to what it computes and holds only the variables that it uses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import tensorflow as tf
@@ -16,11 +16,12 @@ import tensorflow_transform as tft
 from components.features import (
     AD_EMBEDDING,
     AD_ID_ONE_HOT,
+    CONTEXT_ONE_HOT,
     USER_ID_ONE_HOT,
     USER_ONE_HOT,
     Columns,
 )
-from components.trainer.two_tower import AD_ID, ADS, USER, USER_ID
+from components.trainer.two_tower import AD_ID, ADS, CONTEXT, USER, USER_ID
 
 Column: TypeAlias = tf.Tensor | tf.SparseTensor
 
@@ -33,19 +34,22 @@ class TransformGraph:
     Args:
         folder: the transform graph artifact.
         columns: what the columns are for.
+        training_only: columns beside the position that are known in training only.
 
     Attributes:
         user_inputs: the columns that describe a user, with their types in a request.
         ad_inputs: the columns that describe an ad, with their types in a request.
-        user_parts: the model's inputs that describe a user, with how many numbers each has.
+        context_inputs: the columns that are known in training only, with their types.
+        parts: the model's inputs that an impression has beside its ad, with how many numbers each.
         user_width: columns of the one-hot user vector.
         ad_width: numbers in an ad's embedding.
         user_ids: how many user ids there are, the unseen one among them; 0 where none are used.
         ad_ids: the same of ads.
+        context_width: columns of the one-hot vector of what is known in training only.
         encoder_variables: what a SavedModel that embeds must hold.
     """
 
-    def __init__(self, folder: str, columns: Columns) -> None:
+    def __init__(self, folder: str, columns: Columns, training_only: Sequence[str] = ()) -> None:
         output = tft.TFTransformOutput(folder)
         self._spec = output.raw_feature_spec()
         self._saved_model = tf.saved_model.load(output.transform_savedmodel_dir)
@@ -58,12 +62,19 @@ class TransformGraph:
         if AD_ID_ONE_HOT in transform_fn.structured_outputs:
             self._ad[AD_ID] = _Part(transform_fn, [columns.ad_id], AD_ID_ONE_HOT)
 
+        context = columns.context(training_only)
+        self._context = {CONTEXT: _Part(transform_fn, context, CONTEXT_ONE_HOT)} if context else {}
+
         self.user_inputs = self._types(self._user.values())
         self.ad_inputs = self._types(self._ad.values())
-        self.user_parts = {name: len(part.columns) for name, part in self._user.items()}
+        self.context_inputs = self._types(self._context.values())
+        self.parts = {
+            name: len(part.columns) for name, part in [*self._user.items(), *self._context.items()]
+        }
         self.user_width = self._width(self._user[USER])
         self.user_ids = self._width(self._user[USER_ID]) if USER_ID in self._user else 0
         self.ad_ids = self._width(self._ad[AD_ID]) if AD_ID in self._ad else 0
+        self.context_width = self._width(self._context[CONTEXT]) if context else 0
         self.ad_width = transform_fn.structured_outputs[AD_EMBEDDING].shape[1]
         self.encoder_variables = transform_fn.variables
 
@@ -82,6 +93,10 @@ class TransformGraph:
         if USER_ID in self._user:
             inputs[USER_ID] = self._user[USER_ID].positions(columns)[:, 0]
         return inputs
+
+    def context(self, columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
+        """Returns the model's input CONTEXT, where the ones are [B, M]; none if not used."""
+        return {name: part.positions(columns) for name, part in self._context.items()}
 
     def ads(self, columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
         """Returns the model's inputs: ADS, the embeddings [B, H], and AD_ID [B] if used.

@@ -19,6 +19,7 @@ _PACKAGE = "twotower"  # under which Keras finds the classes of a saved model
 # The model's inputs.
 USER = "user_positions"
 USER_ID = "user_id"
+CONTEXT = "context_positions"
 ADS = "ad_vectors"
 AD_ID = "ad_id"
 AD_OF = "ad_of_impression"
@@ -240,11 +241,48 @@ class Tower(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(_PACKAGE)
+class ContextBias(keras.layers.Layer):
+    """A bias of what is known in training only, such as an ad's position on the page.
+
+    It is learned beside the towers, so that they need not explain it, and is not there when a
+    request comes: the shallow tower of Zhao et al., "Recommending What Video to Watch Next: A
+    Multitask Ranking System", RecSys 2019, section 4.3.
+
+    Args:
+        width: columns of the one-hot vectors of the context.
+        **kwargs: of keras.layers.Layer.
+
+    Example:
+        >>> layer = ContextBias(width=3)
+        >>> layer(np.array([[0], [2]])).shape
+        TensorShape([2])
+    """
+
+    def __init__(self, width: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.width = width
+
+    def build(self, _input_shape: Any) -> None:
+        self.table = self.add_weight(shape=(self.width,), initializer="zeros", name="table")
+
+    def call(self, positions: Any) -> Any:
+        """Maps positions of ones [B, M] to biases [B]."""
+        return keras.ops.sum(keras.ops.take(self.table, positions, axis=0), axis=1)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape[:1]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"width": self.width}
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
 class TwoTower(keras.Model):
     """A user tower and an item tower joined by a dot product.
 
     logit = w (u . v + bias of the user + bias of the ad) + b, with w >= 0, so that the order of ads
-    by inner product is their order by probability. Biases belong to ids, and are 0 without.
+    by inner product is their order by probability. Biases belong to ids, and are 0 without. Where
+    the context of the impressions is given, its bias comes on top.
 
     The item tower runs once per distinct ad of a batch; its output is gathered for the impressions.
 
@@ -253,6 +291,7 @@ class TwoTower(keras.Model):
         ad_width: numbers in the embedding of an ad's text.
         user_ids: how many user ids there are, the unseen one among them; 0 not to use any.
         ad_ids: the same of ads.
+        context_width: columns of the one-hot vector of what is known in training only; 0 for none.
         user_layers: units of the user tower's hidden layers.
         item_layers: units of the item tower's hidden layers.
         embedding: units in which both towers end.
@@ -279,6 +318,7 @@ class TwoTower(keras.Model):
         *,
         user_ids: int = 0,
         ad_ids: int = 0,
+        context_width: int = 0,
         user_layers: Sequence[int] = (128,),
         item_layers: Sequence[int] = (128, 64),
         embedding: int = 32,
@@ -294,6 +334,7 @@ class TwoTower(keras.Model):
             "ad_width": ad_width,
             "user_ids": user_ids,
             "ad_ids": ad_ids,
+            "context_width": context_width,
             "user_layers": list(user_layers),
             "item_layers": list(item_layers),
             "embedding": embedding,
@@ -317,6 +358,7 @@ class TwoTower(keras.Model):
         self.click = keras.layers.Dense(
             1, kernel_initializer="ones", kernel_constraint="non_neg", name="click"
         )
+        self.context = ContextBias(context_width, name="context") if context_width else None
         self.build()
 
     def build(self, _input_shape: Any = None) -> None:
@@ -324,6 +366,8 @@ class TwoTower(keras.Model):
         self.user_tower.build((None, None), (None,))
         self.item_tower.build((None, self._config["ad_width"]), (None,))
         self.click.build((None, 1))
+        if self.context is not None:
+            self.context.build((None, None))
 
     def adapt(self, ad_vectors: np.ndarray) -> None:
         """Takes the mean to subtract, where one is, from the embeddings of ads' texts [n, H]."""
@@ -337,7 +381,8 @@ class TwoTower(keras.Model):
         Args:
             inputs: USER: positions of the ones [B, A] int; USER_ID: [B] int; ADS: vectors of n
                 distinct ads [n, H]; AD_ID: [n] int; AD_OF: which of them each impression shows [B]
-                int. Ids may be absent where the model does not use them.
+                int; CONTEXT: positions of the ones [B, M] int. Ids may be absent where the model
+                does not use them, and CONTEXT where the probabilities to serve are wanted.
             training: whether to drop units and ids.
         """
         users, user_bias = self.user_tower(inputs[USER], inputs.get(USER_ID))
@@ -345,7 +390,10 @@ class TwoTower(keras.Model):
         ads = keras.ops.take(ads, inputs[AD_OF], axis=0)
         ad_bias = keras.ops.take(ad_bias, inputs[AD_OF], axis=0)
         match = keras.ops.sum(users * ads, axis=-1) + user_bias + ad_bias
-        return self.click(match[:, None])[:, 0]
+        logits = self.click(match[:, None])[:, 0]
+        if self.context is None or CONTEXT not in inputs:
+            return logits
+        return logits + self.context(inputs[CONTEXT])
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | self._config

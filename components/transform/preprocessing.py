@@ -9,6 +9,7 @@ import tensorflow as tf
 from components.features import (
     AD_EMBEDDING,
     AD_ID_ONE_HOT,
+    CONTEXT_ONE_HOT,
     USER_ID_ONE_HOT,
     USER_ONE_HOT,
     Columns,
@@ -21,12 +22,14 @@ def preprocessing_fn(
 ) -> dict[str, tf.SparseTensor | tf.Tensor]:
     """Maps raw columns to `user_one_hot` [B, width] (sparse) and `ad_embedding` [B, H].
 
-    Where the model uses ids, these become one-hot, too: `user_id_one_hot`, `ad_id_one_hot`.
+    Where the model uses ids, these become one-hot, too: `user_id_one_hot`, `ad_id_one_hot`; and so
+    does what it knows in training only: `context_one_hot`.
 
     Args:
         inputs: the columns of the schema, each [B, 1]; attributes sparse, the text dense.
-        custom_config: `columns` (as in features.Columns), `encoder_folder`, `user_id`, `ad_id`, and
-            what pipeline/config.py has for Transform.
+        custom_config: `columns` (as in features.Columns), `encoder_folder`, `user_id`, `ad_id`,
+            `training_only` (columns beside the position), and what pipeline/config.py has for
+            Transform.
     """
     columns = Columns(**custom_config["columns"])
     outputs = {
@@ -42,6 +45,13 @@ def preprocessing_fn(
             max_ads=custom_config["max_ads"],
         ),
     }
+    context = columns.context(custom_config["training_only"])
+    if context:
+        outputs[CONTEXT_ONE_HOT] = categories.one_hot(
+            {name: inputs[name] for name in context},
+            max_categories=custom_config["max_categories"],
+            buckets=custom_config["buckets"],
+        )
     ids = {}
     if custom_config["user_id"]:
         ids[USER_ID_ONE_HOT] = str(columns.user_id)

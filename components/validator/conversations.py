@@ -12,7 +12,14 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the tokenizer's ops
 
 from components.errors import InputError
-from components.features import ALLOWED_AD_IDS, EXAMPLES, Columns, K
+from components.features import (
+    ALLOWED_AD_IDS,
+    EXAMPLES,
+    EXCLUDED_AD_IDS,
+    MINIMUM_PROBABILITY,
+    Columns,
+    K,
+)
 
 Tensors = dict[str, np.ndarray]
 
@@ -65,10 +72,7 @@ def _column(rows: Sequence[tf.train.Example], name: str, dtype: tf.DType) -> np.
 
 def _converse(function: Any, rows: Sequence[tf.train.Example]) -> Conversation:
     _, specs = function.structured_input_signature
-    if K in specs:
-        groups = [rows[number : number + 1] for number in range(min(_USERS, len(rows)))]
-    else:
-        groups = [rows[:1], rows]
+    groups = [rows[:1], rows[:_USERS] if K in specs else rows]
     requests = [{key: _input(group, key, spec) for key, spec in specs.items()} for group in groups]
     return Conversation(requests, [_ask(function, specs, request) for request in requests])
 
@@ -83,8 +87,10 @@ def _input(rows: Sequence[tf.train.Example], name: str, spec: tf.TensorSpec) -> 
         return np.array([row.SerializeToString() for row in rows], object)
     if name == K:
         return np.array(_BEST, np.int32)
-    if name == ALLOWED_AD_IDS:
+    if name in (ALLOWED_AD_IDS, EXCLUDED_AD_IDS):
         return np.array([], object)
+    if name == MINIMUM_PROBABILITY:
+        return np.array(0.0, np.float32)
     return _column(rows, name, spec.dtype)
 
 

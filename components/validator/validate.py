@@ -145,13 +145,13 @@ def _of_recommender(server: ModelServer, talks: _Talks, columns: Columns) -> Che
     wanted = talks[CLICK_MODEL][RAW_SIGNATURE].requests[0]
     talk = talks[RECOMMENDER][RAW_SIGNATURE]
     for request, best in zip(talk.requests, talk.answers, strict=True):
-        ads = {columns.text: best[TEXTS], columns.ad_id: best[AD_IDS]}
+        ads = {columns.text: best[TEXTS].ravel(), columns.ad_id: best[AD_IDS].ravel()}
+        of_each = best[TEXTS].shape[1]
         inputs = {
-            name: ads[name] if name in ads else np.repeat(request[name], len(best[TEXTS]))
-            for name in wanted
+            name: ads[name] if name in ads else np.repeat(request[name], of_each) for name in wanted
         }
         expected.append(server.ask(CLICK_MODEL, RAW_SIGNATURE, inputs)[PROBABILITY])
-        served.append(best[PROBABILITIES])
+        served.append(best[PROBABILITIES].ravel())
     return _agreement(
         RECOMMENDER, "the click model", np.concatenate(served), np.concatenate(expected)
     )

@@ -45,11 +45,12 @@ def campaign(
     rows: Annotated[int, typer.Option(min=1, help="Impressions.")] = 20_000,
     ads: Annotated[int, typer.Option(min=1, help="Ads.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same campaign.")] = 1,
+    click_rate: Annotated[float, typer.Option(help="Share of the impressions clicked.")] = 0.12,
 ) -> None:
     """Write an invented campaign whose true click probabilities are known."""
     from pipeline.samples.campaign import write_campaign
 
-    facts = write_campaign(out, rows, ads, seed)
+    facts = write_campaign(out, rows, ads, seed, click_rate)
     print(
         f"{facts.impressions}: {facts.rows:,} impressions of {facts.ads:,} ads, "
         f"{facts.click_rate:.1%} clicked\n"

@@ -67,7 +67,9 @@ class _Visitors:
     tenure: Array
 
 
-def write_campaign(out: Path, rows: int, ads: int, seed: int) -> CampaignFacts:
+def write_campaign(
+    out: Path, rows: int, ads: int, seed: int, click_rate: float = CLICK_RATE
+) -> CampaignFacts:
     """Writes a campaign of `rows` impressions of `ads` ads into the folder `out`.
 
     `out/impressions.csv` holds the attributes, `text`, `message_id` and `clicked` in order of time;
@@ -79,8 +81,11 @@ def write_campaign(out: Path, rows: int, ads: int, seed: int) -> CampaignFacts:
     noise of each ad's own, which nothing shows.
 
     Raises:
-        InputError: There are too few rows or too many ads, or `out` cannot be written.
+        InputError: There are too few rows or too many ads, the click rate is none, or `out` cannot
+            be written.
     """
+    if not 0 < click_rate < 1:
+        raise InputError(f"a click rate is between 0 and 1, not {click_rate:g}")
     world = yaml.safe_load(
         resources.files(__package__).joinpath("campaign.yaml").read_text("utf-8")
     )
@@ -93,7 +98,7 @@ def write_campaign(out: Path, rows: int, ads: int, seed: int) -> CampaignFacts:
     catalogue = _draw_ads(rng, world, ads)
     shown = _draw_impressions(rng, catalogue, rows)
     visitors = _draw_visitors(rng, world, rows)
-    probability = _click_probability(world, catalogue, shown, visitors)
+    probability = _click_probability(world, catalogue, shown, visitors, click_rate)
     clicked = rng.random(rows) < probability
 
     impressions = Path(out) / "impressions.csv"
@@ -244,9 +249,9 @@ def _draw_visitors(rng: np.random.Generator, world: dict[str, Any], rows: int) -
 
 
 def _click_probability(
-    world: dict[str, Any], ads: _Ads, shown: Array, visitors: _Visitors
+    world: dict[str, Any], ads: _Ads, shown: Array, visitors: _Visitors, click_rate: float
 ) -> Array:
-    """True probability of a click in each row, [rows], with a mean of `CLICK_RATE`.
+    """True probability of a click in each row, [rows], with a mean of `click_rate`.
 
     A missing value has no effect, so that a model that sees what is written can know all there is
     to know.
@@ -265,15 +270,15 @@ def _click_probability(
     law = world["numeric"]["att_tenure_days"]
     deviation = (np.log1p(visitors.tenure) - np.log1p(law["median"])) / law["sigma"]
     logit += law["effect"] * np.nan_to_num(deviation)
-    return _sigmoid(logit + _intercept(logit))
+    return _sigmoid(logit + _intercept(logit, click_rate))
 
 
-def _intercept(logit: Array) -> float:
-    """What to add to the log-odds for a mean probability of `CLICK_RATE`, by Newton's method."""
-    intercept = np.log(CLICK_RATE / (1 - CLICK_RATE)) - logit.mean()
+def _intercept(logit: Array, click_rate: float) -> float:
+    """What to add to the log-odds for a mean probability of `click_rate`, by Newton's method."""
+    intercept = np.log(click_rate / (1 - click_rate)) - logit.mean()
     for _ in range(20):
         probability = _sigmoid(logit + intercept)
-        excess = probability.mean() - CLICK_RATE
+        excess = probability.mean() - click_rate
         intercept -= excess / (probability * (1 - probability)).mean()
     return float(intercept)
 

@@ -108,21 +108,40 @@ class _Recommender(_Versioned):
     """The ads a, b, c, d in that order, with probabilities .4, .3, .2, .1."""
 
     @_named(
-        att_age=_strings(1),
-        att_income=_floats(1),
-        **{features.K: tf.TensorSpec([], tf.int32), features.ALLOWED_AD_IDS: _strings(None)},
+        att_age=_strings(None),
+        att_income=_floats(None),
+        **{
+            features.K: tf.TensorSpec([], tf.int32),
+            features.ALLOWED_AD_IDS: _strings(None),
+            features.EXCLUDED_AD_IDS: _strings(None),
+            features.MINIMUM_PROBABILITY: tf.TensorSpec([], tf.float32),
+        },
     )
-    def serve(self, att_age: Any, att_income: Any, k: Any, allowed_ad_ids: Any) -> Any:
-        del att_age, att_income
+    def serve(
+        self,
+        att_age: Any,
+        att_income: Any,
+        k: Any,
+        allowed_ad_ids: Any,
+        excluded_ad_ids: Any,
+        minimum_probability: Any,
+    ) -> Any:
+        del att_income
         ads, probabilities = tf.constant(["a", "b", "c", "d"]), tf.constant([0.4, 0.3, 0.2, 0.1])
         allowed = tf.reduce_any(ads[:, None] == allowed_ad_ids[None, :], axis=1)
         allowed = allowed | (tf.size(allowed_ad_ids) == 0)
+        allowed &= ~tf.reduce_any(ads[:, None] == excluded_ad_ids[None, :], axis=1)
+        allowed &= probabilities >= minimum_probability
         ads = tf.boolean_mask(ads, allowed)[:k]
+        # A user of 65 or more gets the first one only.
+        gets = tf.where(att_age[:, None] == "65+", tf.range(tf.size(ads)) < 1, True)
         return {
-            features.AD_IDS: ads,
-            features.TEXTS: tf.strings.join(["text of ", ads]),
-            features.PROBABILITIES: tf.boolean_mask(probabilities, allowed)[:k],
-            features.MODEL_VERSION: self.version(1),
+            features.AD_IDS: tf.where(gets, ads, ""),
+            features.TEXTS: tf.where(gets, tf.strings.join(["text of ", ads]), ""),
+            features.PROBABILITIES: tf.where(
+                gets, tf.boolean_mask(probabilities, allowed)[:k], 0.0
+            ),
+            features.MODEL_VERSION: self.version(tf.size(att_age)),
         }
 
 

@@ -73,7 +73,17 @@ def call(root: Path, model: str, version: int, **inputs: Any) -> dict[str, np.nd
 
 def recommend(root: Path, version: int, k: int, allowed: list[str]) -> dict[str, np.ndarray]:
     user = {name: [value] for name, value in USER.items()}
-    return call(root, RECOMMENDER, version, **user, k=k, allowed_ad_ids=allowed)
+    answer = call(
+        root,
+        RECOMMENDER,
+        version,
+        **user,
+        k=k,
+        allowed_ad_ids=allowed,
+        excluded_ad_ids=[],
+        minimum_probability=0.0,
+    )
+    return {name: values[0] if values.ndim == 2 else values for name, values in answer.items()}
 
 
 def probabilities(root: Path, version: int, ads: dict[str, str]) -> dict[str, float]:

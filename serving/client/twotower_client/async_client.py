@@ -10,7 +10,7 @@ import grpc.aio
 
 from .answers import Clicks, Embeddings, TopAds
 from .channel import methods, open_channel
-from .requests import Attribute, Question, Requests, T
+from .requests import Attribute, Choice, Question, Requests, T
 
 if TYPE_CHECKING:
     from typing import Self
@@ -99,10 +99,27 @@ class AsyncClient:
         k: int,
         *,
         allowed_ad_ids: Sequence[str] = (),
+        excluded_ad_ids: Sequence[str] = (),
+        minimum_probability: float = 0.0,
         version: int | None = None,
     ) -> TopAds:
         """Does what `Client.top_k` does."""
-        return await self._ask(self._requests.top(user, k, allowed_ad_ids, version))
+        choice = Choice(k, allowed_ad_ids, excluded_ad_ids, minimum_probability, version)
+        return await self._ask(self._requests.top(user, choice))
+
+    async def top_k_many(
+        self,
+        users: Mapping[str, Attribute],
+        k: int,
+        *,
+        allowed_ad_ids: Sequence[str] = (),
+        excluded_ad_ids: Sequence[str] = (),
+        minimum_probability: float = 0.0,
+        version: int | None = None,
+    ) -> list[TopAds]:
+        """Does what `Client.top_k_many` does."""
+        choice = Choice(k, allowed_ad_ids, excluded_ad_ids, minimum_probability, version)
+        return await self._ask(self._requests.top_many(users, choice))
 
     async def _ask(self, question: Question[T]) -> T:
         try:

@@ -9,7 +9,7 @@ import grpc
 
 from .answers import Clicks, Embeddings, TopAds
 from .channel import methods, open_channel
-from .requests import Attribute, Question, Requests, T
+from .requests import Attribute, Choice, Question, Requests, T
 
 if TYPE_CHECKING:
     from typing import Self
@@ -109,6 +109,8 @@ class Client:
         k: int,
         *,
         allowed_ad_ids: Sequence[str] = (),
+        excluded_ad_ids: Sequence[str] = (),
+        minimum_probability: float = 0.0,
         version: int | None = None,
     ) -> TopAds:
         """Returns the k ads that one user is most likely to click.
@@ -117,9 +119,35 @@ class Client:
             user: one value by attribute.
             k: ads wanted; fewer come if there are fewer.
             allowed_ad_ids: the ads to choose from; all if empty.
+            excluded_ad_ids: ads not to choose: seen before, paused, or shown often enough.
+            minimum_probability: of a click, below which an ad is not chosen.
             version: as in click_probability.
         """
-        return self._ask(self._requests.top(user, k, allowed_ad_ids, version))
+        choice = Choice(k, allowed_ad_ids, excluded_ad_ids, minimum_probability, version)
+        return self._ask(self._requests.top(user, choice))
+
+    def top_k_many(
+        self,
+        users: Mapping[str, Attribute],
+        k: int,
+        *,
+        allowed_ad_ids: Sequence[str] = (),
+        excluded_ad_ids: Sequence[str] = (),
+        minimum_probability: float = 0.0,
+        version: int | None = None,
+    ) -> list[TopAds]:
+        """Returns, for each of B users, the k ads that the user is most likely to click.
+
+        Args:
+            users: B values by attribute.
+            k: ads wanted; fewer come if there are fewer.
+            allowed_ad_ids: the ads to choose from; all if empty.
+            excluded_ad_ids: ads not to choose: seen before, paused, or shown often enough.
+            minimum_probability: of a click, below which an ad is not chosen.
+            version: as in click_probability.
+        """
+        choice = Choice(k, allowed_ad_ids, excluded_ad_ids, minimum_probability, version)
+        return self._ask(self._requests.top_many(users, choice))
 
     def _ask(self, question: Question[T]) -> T:
         try:

@@ -15,6 +15,8 @@ RAW_SIGNATURE = "serving_default"
 
 K = "k"
 ALLOWED_AD_IDS = "allowed_ad_ids"
+EXCLUDED_AD_IDS = "excluded_ad_ids"
+MINIMUM_PROBABILITY = "minimum_probability"
 EMBEDDING = "embedding"
 LOGIT_EMBEDDING = "logit_embedding"
 PROBABILITY = "probability"

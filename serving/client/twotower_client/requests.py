@@ -33,6 +33,25 @@ class Call(NamedTuple):
 Question: TypeAlias = Generator[Call, Any, T]
 
 
+class Choice(NamedTuple):
+    """Which ads the recommender may choose, and how many; see `Client.top_k`."""
+
+    k: int
+    allowed_ad_ids: Sequence[str]
+    excluded_ad_ids: Sequence[str]
+    minimum_probability: float
+    version: int | None
+
+    def inputs(self) -> dict[str, Attribute]:
+        """Returns the inputs of the recommender that say so."""
+        return {
+            names.K: np.array(self.k, np.int32),
+            names.ALLOWED_AD_IDS: self.allowed_ad_ids,
+            names.EXCLUDED_AD_IDS: self.excluded_ad_ids,
+            names.MINIMUM_PROBABILITY: np.array(self.minimum_probability, np.float32),
+        }
+
+
 class Requests:
     """Asks the models, and remembers what each of them takes.
 
@@ -79,21 +98,29 @@ class Requests:
         """Asks the item tower; see `Client.item_embedding`."""
         return (yield from self._embed(names.ITEM_TOWER, self._ads(texts, ad_ids), version))
 
-    def top(
-        self,
-        user: Mapping[str, str | float | None],
-        k: int,
-        allowed_ad_ids: Sequence[str],
-        version: int | None,
-    ) -> Question[TopAds]:
+    def top(self, user: Mapping[str, str | float | None], choice: Choice) -> Question[TopAds]:
         """Asks the recommender; see `Client.top_k`."""
-        given: dict[str, Attribute] = {name: [value] for name, value in user.items()}
-        given |= {names.K: np.array(k, np.int32), names.ALLOWED_AD_IDS: allowed_ad_ids}
+        (best,) = yield from self.top_many({name: [value] for name, value in user.items()}, choice)
+        return best
+
+    def top_many(self, users: Mapping[str, Attribute], choice: Choice) -> Question[list[TopAds]]:
+        """Asks the recommender; see `Client.top_k_many`."""
         outputs = [names.AD_IDS, names.TEXTS, names.PROBABILITIES]
-        answer, _ = yield from self._predict(names.RECOMMENDER, given, 1, outputs, version)
-        columns = (answer[name].tolist() for name in outputs)
-        ads = [Ad(*ad) for ad in zip(*columns, strict=True)]
-        return TopAds(ads, _one_version(names.RECOMMENDER, answer))
+        rows = range(_common_size(users) if users else 1)
+        version = choice.version
+        best: list[TopAds] = []
+        for start in rows[:: self._batch_size]:
+            some = slice(start, start + self._batch_size)
+            given = {name: values[some] for name, values in users.items()} | choice.inputs()
+            answer, version = yield from self._predict(
+                names.RECOMMENDER, given, len(rows[some]), outputs, version
+            )
+            answered = _one_version(names.RECOMMENDER, answer)
+            for columns in zip(*(answer[name].tolist() for name in outputs), strict=True):
+                # A user who gets fewer than others has empty places at the end.
+                ads = [Ad(*ad) for ad in zip(*columns, strict=True) if ad[0]]
+                best.append(TopAds(ads, answered))
+        return best
 
     def _ads(
         self, texts: Sequence[str], ad_ids: Sequence[str | None] | None

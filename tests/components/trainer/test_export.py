@@ -128,6 +128,11 @@ def test_serialized_examples_score_as_their_columns_do(call: Callable[..., Tenso
     np.testing.assert_allclose(serialized[PROBABILITY], raw[PROBABILITY], atol=1e-6)
 
 
+AGES, DAYS = ["old", "young", "never seen"], [7.0, np.nan, 300.0]
+
+
+@pytest.mark.parametrize("minimum", [0.0, 0.2, 0.999])
+@pytest.mark.parametrize("excluded", [[], ["ad-7", "ad-7", "ad-30", "gone"]])
 @pytest.mark.parametrize(
     ("k", "allowed"),
     [
@@ -139,18 +144,47 @@ def test_serialized_examples_score_as_their_columns_do(call: Callable[..., Tenso
         (3, ["gone"]),
     ],
 )
-def test_the_recommender_is_exact(call: Callable[..., Tensors], k: int, allowed: list[str]) -> None:
-    user = {"att_age": ["old"], "att_days": [7.0]}
-    every = list(CATALOGUE.values())
-    probability = call(
-        CLICK_MODEL, att_age=["old"] * 40, att_days=[7.0] * 40, text=[t.decode() for t in every]
-    )[PROBABILITY]
-    ids = np.array(list(CATALOGUE))
-    ranked = [n for n in np.argsort(-probability) if not allowed or ids[n].decode() in allowed][:k]
-    best = call(RECOMMENDER, **user, k=k, allowed_ad_ids=allowed)
-    np.testing.assert_allclose(best[PROBABILITIES], probability[ranked], atol=1e-6)
-    assert set(best[AD_IDS]) == set(ids[ranked])
-    assert [CATALOGUE[ad_id] for ad_id in best[AD_IDS]] == list(best[TEXTS])
+def test_the_recommender_is_exact(
+    call: Callable[..., Tensors],
+    k: int,
+    allowed: list[str],
+    excluded: list[str],
+    minimum: float,
+) -> None:
+    ids, every = list(CATALOGUE), list(CATALOGUE.values())
+    best = call(
+        RECOMMENDER,
+        att_age=AGES,
+        att_days=DAYS,
+        k=k,
+        allowed_ad_ids=allowed,
+        excluded_ad_ids=excluded,
+        minimum_probability=minimum,
+    )
+    widths = []
+    for user, (age, days) in enumerate(zip(AGES, DAYS, strict=True)):
+        probability = call(
+            CLICK_MODEL, att_age=[age] * 40, att_days=[days] * 40, text=[t.decode() for t in every]
+        )[PROBABILITY]
+        ranked = [
+            n
+            for n in np.argsort(-probability)
+            if (not allowed or ids[n].decode() in allowed)
+            and ids[n].decode() not in excluded
+            and probability[n] >= minimum
+        ][:k]
+        found = len(ranked)
+        widths.append(found)
+        np.testing.assert_allclose(
+            best[PROBABILITIES][user, :found], probability[ranked], atol=1e-6
+        )
+        assert set(best[AD_IDS][user, :found]) == {ids[n] for n in ranked}
+        chosen = zip(best[AD_IDS][user, :found], best[TEXTS][user, :found], strict=True)
+        assert all(CATALOGUE[ad_id] == text for ad_id, text in chosen)
+        for name, nothing in ((AD_IDS, b""), (TEXTS, b""), (PROBABILITIES, 0)):
+            assert set(best[name][user, found:].tolist()) <= {nothing}
+    assert best[AD_IDS].shape == best[TEXTS].shape == best[PROBABILITIES].shape
+    assert best[AD_IDS].shape == (len(AGES), max(widths))
 
 
 def test_each_model_says_the_version_in_its_asset(

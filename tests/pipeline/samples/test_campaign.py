@@ -46,6 +46,21 @@ def test_facts_are_those_of_the_file(facts: CampaignFacts, rows: pd.DataFrame) -
     assert facts.click_rate == pytest.approx(rows["clicked"].mean())
 
 
+@pytest.mark.parametrize("click_rate", [0.002, 0.5])
+def test_clicks_are_as_rare_as_asked_for(tmp_path: Path, click_rate: float) -> None:
+    facts = write_campaign(tmp_path, 20_000, 20, 1, click_rate)
+    assert facts.truth is not None
+    truth = pd.read_csv(facts.truth)["click_probability"]
+    assert truth.mean() == pytest.approx(click_rate, rel=1e-6)
+    assert facts.click_rate == pytest.approx(click_rate, rel=0.4)
+
+
+@pytest.mark.parametrize("click_rate", [0.0, 1.0, -1.0])
+def test_a_click_rate_that_cannot_be_is_refused(tmp_path: Path, click_rate: float) -> None:
+    with pytest.raises(InputError, match="between 0 and 1"):
+        write_campaign(tmp_path, 100, 20, 1, click_rate)
+
+
 def test_attributes(facts: CampaignFacts, rows: pd.DataFrame) -> None:
     attributes = rows[Columns().attributes(rows.columns)]
     assert attributes.shape[1] == 8

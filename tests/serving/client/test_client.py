@@ -146,6 +146,24 @@ def test_top_k(client: Any) -> None:
     assert top.version == 2
     allowed = client.top_k(user, 3, allowed_ad_ids=["d", "b", "z"])
     assert [ad.ad_id for ad in allowed.ads] == ["b", "d"]
+    excluded = client.top_k(user, 2, excluded_ad_ids=["a", "z"])
+    assert [ad.ad_id for ad in excluded.ads] == ["b", "c"]
+    likely = client.top_k(user, 4, minimum_probability=0.25)
+    assert [ad.ad_id for ad in likely.ads] == ["a", "b"]
+    assert client.top_k(user, 4, minimum_probability=0.5).ads == []
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_top_k_of_many_users(server: Any, connect: Connect, batch_size: int) -> None:
+    client = connect(server.target, batch_size=batch_size)
+    ages = ["25-34", "65+", None]
+    best = client.top_k_many({"att_age": ages}, 3, excluded_ad_ids=["b"])
+    assert [[ad.ad_id for ad in each.ads] for each in best] == [
+        ["a", "c", "d"],
+        ["a"],
+        ["a", "c", "d"],
+    ]
+    assert {each.version for each in best} == {2}
 
 
 def test_ads_by_their_ids(

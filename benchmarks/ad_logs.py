@@ -1,0 +1,215 @@
+"""Rare clicks and what ad logs hold: each setting beside the same training without it.
+
+    python -m benchmarks.ad_logs
+    python -m benchmarks.ad_logs --seeds 1
+
+Thinned: the sample campaign at a click rate of 0.4%, whole, thinned by `trainer.keep_negatives`,
+and thinned before by someone else, who says so in `data.columns.weight`. All are tested on the same
+rows, which nobody thinned.
+
+Counted: a campaign of few kinds of users, one row an impression, beside the same rows folded.
+
+Positions: a log in which better ads were shown lower, with positions that decide most clicks. Its
+ads' true quality is known, so that the order in which a model puts them can be judged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+import pandas as pd
+import typer
+from scipy.stats import spearmanr
+
+from benchmarks.quality import CACHE, CONFIGS, area, show, sigmoid
+from benchmarks.quality_data import Data, Split, compact, read, split_rows
+from components.trainer.context import leave_context_out
+from components.trainer.impressions import Impressions, ImpressionsWriter, fold
+from components.trainer.settings import ModelSettings, TrainerSettings
+from components.trainer.training import predict, train
+from components.trainer.training_data import TrainingData
+from components.trainer.two_tower import ADS, CONTEXT, USER
+from pipeline.config import load_config
+from pipeline.samples.campaign import write_campaign
+
+ROWS, ADS_OF_CAMPAIGN, CLICK_RATE = 1_000_000, 500, 0.004
+KEPT = 0.1
+_RARE = ["trainer.epochs=4", "model.dropout=0"]
+
+
+def rare_clicks() -> Data:
+    """Returns the sample campaign with rare clicks, made once."""
+    folder = CACHE / "rare_clicks"
+    if not folder.exists():
+        write_campaign(folder, ROWS, ADS_OF_CAMPAIGN, 1, CLICK_RATE)
+    return read(folder / "impressions.csv")
+
+
+def thinned(data: Data, seeds: int) -> pd.DataFrame:
+    """Returns what training on all rows, and on a share of those without a click, comes to."""
+    settings = load_config(CONFIGS / "demo.yaml", _RARE)
+    found = []
+    for seed in range(seeds):
+        split = split_rows(data, seed)
+        draw = np.random.default_rng(seed)
+        clicked = data.labels.astype(bool)
+        is_kept = clicked | (draw.random(len(clicked)) < KEPT)
+        weights = np.where(clicked, 1, 1 / KEPT)
+        trained, watched = (part[is_kept[part]] for part in (split.train, split.validation))
+        parts = Split(trained, watched, split.test)
+        for name, rows, kept, of_rows in (
+            ("everything", split, 1.0, None),
+            (f"keep_negatives: {KEPT}", parts, KEPT, None),
+            ("columns.weight", parts, 1.0, weights),
+            ("thinned, and nobody says so", parts, 1.0, None),
+        ):
+            found.append({"training on": name, **_rare(data, rows, settings, kept, of_rows)})
+    return pd.DataFrame(found)
+
+
+def _rare(
+    data: Data, split: Split, settings: Any, kept: float, weights: np.ndarray | None
+) -> dict[str, float]:
+    keras.utils.set_random_seed(settings.trainer.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        training, tested = compact(data, split, settings.model, Path(folder), weights)
+        impressions, validation = (
+            dataclasses.replace(part, kept_negatives=kept)
+            for part in (training.impressions, training.validation)
+        )
+        training = dataclasses.replace(training, impressions=impressions, validation=validation)
+        model = training.two_tower(settings.model)
+        start = time.process_time()
+        train(model, training, settings.trainer)
+        seconds = time.process_time() - start
+        logits = predict(model, tested, training.ads).logits
+    labels = data.labels[split.test]
+    return {
+        "AUC": area(labels, logits),
+        "predicted / observed": float(sigmoid(logits).sum() / labels.sum()),
+        "thousand rows": (impressions.rows + validation.rows) / 1e3,
+        "CPU seconds": seconds,
+    }
+
+
+def counted(seeds: int) -> pd.DataFrame:
+    """Returns what folding equal rows comes to, on 40 kinds of users and 20 ads."""
+    found = []
+    for seed in range(seeds):
+        draw = np.random.default_rng(seed)
+        rows, kinds, ads = 400_000, 40, 20
+        truth = sigmoid(draw.normal(-2, 1, (kinds, 1)) + draw.normal(0, 1, (kinds, ads)))
+        keys = np.stack([draw.integers(0, kinds, rows), draw.integers(0, ads, rows)], axis=1)
+        clicks = (draw.random(rows) < truth[tuple(keys.T)]).astype(int)
+        vectors = draw.normal(size=(ads, 32)).astype(np.float32)
+        with tempfile.TemporaryDirectory() as folder:
+            for name, after in (("one by one", lambda same: same), ("folded", fold)):
+                file = Path(folder) / name
+                with ImpressionsWriter(Impressions(file, {USER: 1})) as writer:
+                    writer.write(keys.astype(np.int32), clicks, 1 - clicks)
+                data = TrainingData(
+                    after(writer.written),
+                    Impressions(file, {USER: 1}),
+                    {ADS: vectors},
+                    user_width=kinds,
+                    user_ids=0,
+                    ad_ids=0,
+                )
+                found.append({"rows": name, **_counted(data, truth)})
+    return pd.DataFrame(found)
+
+
+def _counted(data: TrainingData, truth: np.ndarray) -> dict[str, float]:
+    keras.utils.set_random_seed(1)
+    model = data.two_tower(ModelSettings(normalize=False))
+    start = time.process_time()
+    how = TrainerSettings(epochs=5, schedule="cosine", learning_rate=0.01)
+    history = train(model, data, how)
+    seconds = time.process_time() - start
+    kinds = len(truth)
+    users = model.user_logit_embedding(*model.user_tower(np.arange(kinds)[:, None]))
+    items = model.item_logit_embedding(*model.item_tower(data.ads[ADS]))
+    found = sigmoid(np.asarray(users) @ np.asarray(items).T)
+    return {
+        "correlation with the truth": float(np.corrcoef(found.ravel(), truth.ravel())[0, 1]),
+        "log loss": history["loss"][-1],
+        "thousand rows": data.impressions.rows / 1e3,
+        "CPU seconds": seconds,
+    }
+
+
+def positions(seeds: int) -> pd.DataFrame:
+    """Returns the order in which ads end up, with and without `data.columns.position`."""
+    found = []
+    for seed in range(seeds):
+        draw = np.random.default_rng(seed)
+        rows, ads, places = 500_000, 50, 10
+        quality = draw.normal(-2, 0.7, ads)
+        lift = np.linspace(2, -2, places)
+        rank = quality.argsort().argsort() * places / ads  # better ads lower
+        ad = draw.integers(0, ads, rows)
+        place = np.clip(np.round(rank[ad] + draw.normal(0, 2, rows)), 0, places - 1).astype(int)
+        truth = sigmoid(quality[:, None] + lift)
+        clicks = (draw.random(rows) < truth[ad, place]).astype(int)
+        vectors = np.eye(ads, dtype=np.float32)
+        on_average = truth @ np.bincount(place) / rows
+        rates = np.bincount(ad, clicks) / np.bincount(ad)
+        found.append({"served": "raw click rates", **_order(rates, quality, on_average)})
+        with tempfile.TemporaryDirectory() as folder:
+            for name, inputs, served in (
+                ("no position", {USER: 1}, None),
+                ("columns.position", {USER: 1, CONTEXT: 1}, None),
+                ("and served_position: 0", {USER: 1, CONTEXT: 1}, (0, 0)),
+            ):
+                numbers = {USER: np.zeros(rows), CONTEXT: place}
+                keys = np.stack([*(numbers[each] for each in inputs), ad], axis=1)
+                file = Path(folder) / name
+                with ImpressionsWriter(Impressions(file, inputs)) as writer:
+                    writer.write(keys.astype(np.int32), clicks, 1 - clicks)
+                data = TrainingData(
+                    fold(writer.written),
+                    Impressions(file, inputs),
+                    {ADS: vectors},
+                    user_width=1,
+                    user_ids=0,
+                    ad_ids=0,
+                    context_width=places if CONTEXT in inputs else 0,
+                )
+                expected = on_average if served is None else truth[:, 0]
+                found.append({"served": name, **_order(_served(data, served), quality, expected)})
+    return pd.DataFrame(found)
+
+
+def _served(data: TrainingData, served: tuple[int, int] | None) -> np.ndarray:
+    keras.utils.set_random_seed(1)
+    model = data.two_tower(ModelSettings(normalize=False, user_layers=(), item_layers=()))
+    how = TrainerSettings(epochs=100, schedule="cosine", learning_rate=0.03, patience=100)
+    train(model, data, how)
+    leave_context_out(model, data, served)
+    user = model.user_logit_embedding(*model.user_tower(np.zeros((1, 1), np.int32)))
+    ads = model.item_logit_embedding(*model.item_tower(data.ads[ADS]))
+    return sigmoid((np.asarray(ads) @ np.asarray(user).T)[:, 0])
+
+
+def _order(found: np.ndarray, quality: np.ndarray, expected: np.ndarray) -> dict[str, float]:
+    return {
+        "Spearman with quality": float(spearmanr(found, quality).statistic),
+        "predicted / true": float(found.sum() / expected.sum()),
+    }
+
+
+def main(seeds: Annotated[int, typer.Option(min=1, help="Repetitions of each.")] = 5) -> None:
+    """Print what every setting comes to, beside training without it."""
+    show(f"A click rate of {CLICK_RATE:.1%}", thinned(rare_clicks(), seeds))
+    show("400,000 impressions by 40 kinds of users of 20 ads", counted(seeds))
+    show("Better ads were shown lower", positions(seeds))
+
+
+if __name__ == "__main__":
+    typer.run(main)
