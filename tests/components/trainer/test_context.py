@@ -134,7 +134,8 @@ def test_where_the_context_is_given_nothing_changes(log: TrainingData, model: Tw
 @pytest.fixture(scope="module")
 def transform(analyse: Callable[..., Path], rows: list[dict[str, Any]]) -> TransformGraph:
     shown = [
-        row | {"place": f"{number % 3}", "page": f"page {number % 7}"} for number, row in enumerate(rows)
+        row | {"place": f"{number % 3}", "page": f"page {number % 7}"}
+        for number, row in enumerate(rows)
     ]
     columns = Columns(position="place")
     graph = analyse(shown, columns=columns.model_dump(), training_only=("page",))
