@@ -34,6 +34,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "serving_load": [_MODELS],
     "quality": [],
     "settings": [],
+    "ad_logs": [],
 }
 
 
