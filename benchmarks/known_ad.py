@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ from benchmarks.machine import bytes_in, fresh_folder, memory
 from benchmarks.pipelines import Training, run_twotower, write_data
 from components.features import CLICK_MODEL, PROBABILITY, RAW_SIGNATURE, Columns
 from pipeline.quiet import output_to
+
+if TYPE_CHECKING:
+    from serving.server.c_api import Tensor
 
 COLUMNS = Columns()
 
@@ -94,20 +97,24 @@ class ServedModel:
         self.bytes_in_memory = memory(os.getpid()) - before
         self._signature = self._model.signatures[RAW_SIGNATURE]
 
-    def requests(self, rows: pd.DataFrame) -> list[dict[str, np.ndarray]]:
+    def requests(self, rows: pd.DataFrame) -> list[dict[str, Tensor]]:
         """Returns what to feed for each row."""
         import tensorflow as tf
+
+        from serving.server.c_api import Tensor
 
         feeds = {}
         for name, info in self._signature.inputs.items():
             is_text = tf.dtypes.as_dtype(info.dtype) == tf.string
             column = rows[name].fillna("") if is_text else rows[name].astype(np.float32)
-            feeds[info.name] = column.to_numpy()
-        return [{name: feeds[name][row : row + 1] for name in feeds} for row in range(len(rows))]
+            feeds[info.name] = [
+                Tensor.of_proto(tf.make_tensor_proto([value], info.dtype)) for value in column
+            ]
+        return [{name: feeds[name][row] for name in feeds} for row in range(len(rows))]
 
-    def ask(self, request: dict[str, np.ndarray]) -> np.ndarray:
+    def ask(self, request: dict[str, Tensor]) -> np.ndarray:
         """Returns the probability [1]."""
-        return self._model.run(request, [self._signature.outputs[PROBABILITY].name])[0]
+        return self._model.run(request, [self._signature.outputs[PROBABILITY].name])[0].array()
 
 
 def impressions(data: Path, count: int) -> pd.DataFrame:

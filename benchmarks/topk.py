@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import tensorflow as tf
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +33,7 @@ from tensorflow.core.protobuf import config_pb2
 from components import features
 from components.serving_root import in_service
 from components.trainer.recommender import Catalogue, read_catalogue, replace_catalogue
+from serving.server.c_api import Tensor
 from serving.server.saved_model import SavedModel
 from serving.towers import Floats
 
@@ -81,7 +83,9 @@ def recommend(recommender: Path, embeddings: Floats, k: int) -> Callable[[], obj
         features.MINIMUM_PROBABILITY: np.array(0.0, np.float32),
     }
     feeds = {
-        info.name: given[name] if name in given else _missing(info.dtype)
+        info.name: Tensor.of_proto(
+            tf.make_tensor_proto(given.get(name, _missing(info.dtype)), info.dtype)
+        )
         for name, info in signature.inputs.items()
     }
     fetches = [info.name for info in signature.outputs.values()]

@@ -134,6 +134,7 @@ def _local(models: Path, folder: Path) -> tuple[str, Sequence[str]]:
         "port": 0,
         "grpc_socket_path": address,
         "rest_api_port": 0,
+        "allow_unavailable_models": True,  # then it says of each why
         "max_num_load_retries": 0,
         "file_system_poll_wait_seconds": 0,
     }

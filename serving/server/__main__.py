@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,20 +15,22 @@ from pydantic import ValidationError
 from components.errors import InputError, TwotowerError
 from components.pusher.work_folder import finish_push
 from serving.server.options import ServerOptions
+from serving.server.protos_only import import_protos_only
 
 _DESCRIPTION = """\
 Serve models on this machine, over TensorFlow Serving's gRPC and REST API.
 
 A stand-in for tensorflow_model_server in development and tests: same requests, answers, errors and
-flags. It is not made for production: nothing is batched, nothing is encrypted, and Python is slower
-than C++. There, serve the same folders with TensorFlow Serving (see serving/deploy)."""
+flags; those that mean nothing here are taken and said to have no effect. It is not made for
+production: nothing is batched, and Python is slower than C++. There, serve the same folders with
+TensorFlow Serving (see serving/deploy). docs/server.md lists what differs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until SIGINT or SIGTERM; returns the exit code."""
     try:
         options = _parse(arguments)
-        # late: it imports TensorFlow, --help need not
+        import_protos_only()
         from serving.server.server import Server, logger, serve_until_stopped
 
         if options.models is not None:
@@ -34,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
         logging.getLogger("serving").setLevel(logging.INFO)
-        logging.getLogger("tensorflow").setLevel(logging.ERROR)
+        for line in options.without_effect():
+            logger.info("%s", line)
         serve_until_stopped(
             Server(options), lambda: logger.info("Answering: %s", options.addresses())
         )
@@ -57,10 +62,31 @@ def _parse(arguments: Sequence[str] | None) -> ServerOptions:
         # As in TensorFlow Serving, --flag alone means --flag=true.
         flag: dict[str, Any] = {"nargs": "?", "const": True} if field.annotation is bool else {}
         parser.add_argument(f"--{name}", help=f"{field.description}{default}", **flag)
+    parser.add_argument("--version", action="store_true", help="Print the versions, and end.")
+    given, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        raise InputError(_unknown(unknown[0]))
+    if vars(given).pop("version", False):
+        _print_versions()
+        raise SystemExit
     try:
-        return ServerOptions.model_validate(vars(parser.parse_args(arguments)))
+        return ServerOptions.model_validate(vars(given))
     except ValidationError as error:
         raise InputError("\n".join(map(_explain, error.errors()))) from None
+
+
+def _unknown(argument: str) -> str:
+    name = argument.split("=")[0].removeprefix("--")
+    nearest = difflib.get_close_matches(name, ServerOptions.model_fields, n=1, cutoff=0.0)
+    return f"{argument}: no such flag; the nearest one is --{nearest[0]}"
+
+
+def _print_versions() -> None:
+    import_protos_only()
+    from serving.server import c_api
+
+    print(f"TensorFlow ModelServer: stand-in of twotower {metadata.version('twotower')}")
+    print(f"TensorFlow Library: {c_api.version()}")
 
 
 def _explain(problem: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class _Version:
 
 @dataclass
 class _Model:
-    config: ModelConfig
+    config: ModelConfig | None  # None once no config lists it any more
     versions: dict[int, _Version] = field(default_factory=dict)
 
     def available(self) -> set[int]:
@@ -59,29 +60,38 @@ class Models:
         self._lock = threading.Condition()
         self._changing = threading.Lock()
 
-    def reload(self, config: ModelServerConfig) -> list[str]:
+    def reload(self, config: ModelServerConfig, threads: int | None = None) -> list[str]:
         """Serves what `config` lists from now on; returns the new models that do not answer.
 
+        Args:
+            config: names, folders, version policies and labels.
+            threads: how many versions are loaded at once; as in the options if None.
+
         Raises:
-            ServingError: the config cannot be served; nothing has changed then.
+            ServingError: the config cannot be served; nothing has changed then, but for a config
+                that asks for logging where there is no log, which TF Serving says last.
         """
         configs = {entry.name: entry for entry in config.model_config_list.config}
         with self._changing:
+            if config.WhichOneof("config") != "model_config_list":
+                self._refuse_unless_first(config)
+                return []
             check_model_config(config)
             for entry in configs.values():
                 self._check_labels(entry)
-            new = set(configs) - set(self._models)
-            dropped = set(self._models) - set(configs)
+            listed = self._listed()
+            new = set(configs) - set(listed)
             with self._lock:
-                for name in new:
-                    self._models[name] = _Model(configs[name])
                 for name, entry in configs.items():
-                    self._models[name].config = entry
-            for name in dropped:
-                self._unload_all(name)
-            self._poll()
-            missing = [name for name in new if not self._models[name].available()]
-            return [self._why_unavailable(name) for name in missing]
+                    self._models.setdefault(name, _Model(entry)).config = entry
+            for name in set(listed) - set(configs):
+                self._drop(name)
+            self._poll(threads)
+            if not self._options.log_requests and any(
+                entry.HasField("logging_config") for entry in configs.values()
+            ):
+                invalid("No request-logger-creator provided.")
+            return self._unavailable(new)
 
     def poll(self) -> None:
         """Looks for versions once: loads what is new, unloads what is no longer wanted."""
@@ -91,8 +101,8 @@ class Models:
     def close(self) -> None:
         """Unloads everything, once the requests in progress are done."""
         with self._changing:
-            for name in list(self._models):
-                self._unload_all(name)
+            for name in self._models:
+                self._drop(name)
 
     @contextlib.contextmanager
     def use(self, spec: model_pb2.ModelSpec) -> Iterator[SavedModel]:
@@ -115,7 +125,33 @@ class Models:
     def ready(self) -> bool:
         """Returns whether every model has a version that answers."""
         with self._lock:
-            return all(model.available() for model in self._models.values())
+            return all(model.available() for model in self._listed().values())
+
+    def failed(self) -> list[str]:
+        """Returns the models all of whose versions failed to load, and will not be tried again."""
+        with self._lock:
+            failed = {
+                name
+                for name, model in self._listed().items()
+                if model.versions
+                and all(
+                    version.state == State.END and version.error
+                    for version in model.versions.values()
+                )
+            }
+            return self._unavailable(failed)
+
+    def missing(self) -> list[str]:
+        """Returns the models that do not answer, and why."""
+        with self._lock:
+            return self._unavailable(self._listed())
+
+    def sampling_rate(self, name: str) -> float | None:
+        """Returns the share of a model's requests to log, if its config says."""
+        config = self._models[name].config
+        if config is None or not config.HasField("logging_config"):
+            return None
+        return float(config.logging_config.sampling_config.sampling_rate)
 
     def status(self, spec: model_pb2.ModelSpec) -> get_model_status_pb2.GetModelStatusResponse:
         """Returns the states of a model's versions, newest first, or of the one asked for.
@@ -151,7 +187,7 @@ class Models:
         number: int | None
         match choice := spec.WhichOneof("version_choice"):
             case "version_label":
-                labels = model.config.version_labels if model else {}
+                labels = model.config.version_labels if model and model.config else {}
                 if spec.version_label not in labels:
                     invalid(f"Unrecognized servable version label: {spec.version_label}")
                 number = labels[spec.version_label]
@@ -167,7 +203,7 @@ class Models:
     def _check_labels(self, config: ModelConfig) -> None:
         model = self._models.get(config.name)
         available = model.available() if model else set()
-        present = model.config.version_labels if model else {}
+        present = model.config.version_labels if model and model.config else {}
         for label, number in config.version_labels.items():
             unused = label not in present or present[label] == number
             if self._options.allow_version_labels_for_unavailable_models and unused:
@@ -179,33 +215,62 @@ class Models:
                 )
                 raise ServingError(Code.FAILED_PRECONDITION, message)
 
+    def _listed(self) -> dict[str, _Model]:
+        return {name: model for name, model in self._models.items() if model.config is not None}
+
+    def _refuse_unless_first(self, config: ModelServerConfig) -> None:
+        if config.WhichOneof("config") is not None:
+            invalid("A custom_model_config is not supported; give a model_config_list")
+        if self._models:
+            raise ServingError(
+                Code.FAILED_PRECONDITION,
+                "Cannot transition to requested config. It is only legal to transition from one "
+                "ModelConfigList to another.",
+            )
+
+    def _unavailable(self, names: Iterable[str]) -> list[str]:
+        missing = [name for name in sorted(names) if not self._models[name].available()]
+        return [self._why_unavailable(name) for name in missing]
+
     def _why_unavailable(self, name: str) -> str:
         model = self._models[name]
         if not model.versions:
-            return f"{{name: {name}, no version in {model.config.base_path}}}"
+            return f"{{name: {name}, no version in {model.config and model.config.base_path}}}"
         number, version = max(model.versions.items())
-        return f"{{name: {name} version: {number} due to error: {version.error}}}"
+        return f"{{{{name: {name} version: {number}}} due to error: {version.error}}}"
 
-    def _poll(self) -> None:
-        try:
-            wanted = {name: wanted_versions(model.config) for name, model in self._models.items()}
-        except OSError as error:
-            # As in TF Serving, one folder that is not there stops the poll for every model.
-            logger.error("Looking for versions failed: %s", error)
-            return
+    def _poll(self, threads: int | None = None) -> None:
+        wanted = {}
+        for name, model in self._listed().items():
+            assert model.config is not None
+            try:
+                wanted[name] = wanted_versions(model.config)
+            except OSError as error:
+                # As in TF Serving, one folder that is not there stops the poll for every model.
+                logger.error(
+                    "FileSystemStoragePathSource encountered a filesystem access error: Could not "
+                    "find base path %s for servable %s with error %s",
+                    *(model.config.base_path, name, error.strerror),
+                )
+                return
+        loads = [
+            (name, number, folder)
+            for name, folders in wanted.items()
+            for number, folder in folders.items()
+        ]
+        with ThreadPoolExecutor(threads or max(self._options.num_load_threads, 1)) as pool:
+            list(pool.map(lambda load: self._load(*load), loads))
         for name, folders in wanted.items():
-            self._bring_about(name, folders)
+            self._unload_others(name, set(folders))
 
-    def _bring_about(self, name: str, folders: Mapping[int, Path]) -> None:
+    def _unload_others(self, name: str, wanted: set[int]) -> None:
+        """Only now the old versions may go, and only if there is another to answer instead."""
         model = self._models[name]
-        for number, folder in folders.items():
-            self._load(name, number, folder)
-        # Only now the old versions may go, and only if there is another to answer in their place.
-        if not folders or model.available() & set(folders):
-            for number in model.available() - set(folders):
+        if not wanted or model.available() & wanted:
+            for number in model.available() - wanted:
                 self._unload(name, number)
         for number, version in model.versions.items():
-            if number not in set(folders) | model.available():  # it may come back
+            if number not in wanted | model.available():  # it may come back
                 version.state, version.attempts, version.retry_at = State.END, 0, 0.0
 
     def _load(self, name: str, number: int, folder: Path) -> None:
@@ -236,11 +301,11 @@ class Models:
                 interval = self._options.load_retry_interval_micros / 1e6
                 version.retry_at = time.monotonic() + interval
 
-    def _unload_all(self, name: str) -> None:
+    def _drop(self, name: str) -> None:
         for number in self._models[name].available():
             self._unload(name, number)
         with self._lock:
-            del self._models[name]
+            self._models[name].config = None  # the states of its versions stay
 
     def _unload(self, name: str, number: int) -> None:
         version = self._models[name].versions[number]

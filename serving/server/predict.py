@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 
+from serving.server.c_api import Tensor
 from serving.server.saved_model import SavedModel, signature_name
 from serving.server.status import Code, ServingError, invalid
-from serving.server.tensors import dtype_name, to_array, to_proto
+from serving.server.tensors import write
+
+_METHODS = [f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress")]
 
 
 def predict(model: SavedModel, request: PredictRequest) -> PredictResponse:
@@ -23,12 +25,19 @@ def predict(model: SavedModel, request: PredictRequest) -> PredictResponse:
     signature = model.signatures.get(name)
     if signature is None:
         raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+    if model.method_names_checked and signature.method_name not in _METHODS:
+        expected = ", ".join(_METHODS)
+        raise ServingError(
+            Code.INTERNAL,
+            f"Expected prediction signature method_name to be one of {{{expected}}}. "
+            f"Was: {signature.method_name}",
+        )
     feeds = _feeds(signature, request.inputs)
     aliases = _chosen_outputs(signature, request.output_filter)
-    arrays = model.run(feeds, [signature.outputs[alias].name for alias in aliases])
+    tensors = model.run(feeds, [signature.outputs[alias].name for alias in aliases])
     response = PredictResponse(model_spec=model.answers(request.model_spec))
-    for alias, array in zip(aliases, arrays, strict=True):
-        response.outputs[alias].CopyFrom(to_proto(array))
+    for alias, tensor in zip(aliases, tensors, strict=True):
+        write(tensor, response.outputs[alias], as_content=model.answers_as_content)
     return response
 
 
@@ -36,19 +45,15 @@ def _joined(names: Iterable[str]) -> str:
     return ",".join(sorted(names))
 
 
-def _feeds(signature: SignatureDef, inputs: Mapping[str, TensorProto]) -> dict[str, np.ndarray]:
+def _feeds(signature: SignatureDef, inputs: Mapping[str, TensorProto]) -> dict[str, Tensor]:
     _check_input_count(signature, inputs)
     feeds = {}
-    for position, (alias, info) in enumerate(sorted(signature.inputs.items())):
+    for alias, info in sorted(signature.inputs.items()):
         proto = inputs[alias] if alias in inputs else _default(signature, alias, inputs)
         try:
-            array = to_array(proto)
-        except (MemoryError, TypeError, ValueError):
+            feeds[info.name] = Tensor.of_proto(proto)
+        except ServingError:
             invalid(f"tensor parsing error: {alias}")
-        if proto.dtype != info.dtype:
-            expected, provided = dtype_name(info.dtype), dtype_name(proto.dtype)
-            invalid(f"Expects arg[{position}] to be {expected} but {provided} is provided")
-        feeds[info.name] = array
     used = set(inputs) & set(signature.inputs)
     if len(used) != len(inputs):
         invalid(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from tensorflow.core.example.example_pb2 import Example
 from tensorflow.core.example.feature_pb2 import Feature
-from tensorflow_serving.apis.classification_pb2 import ClassificationResult
+from tensorflow_serving.apis.classification_pb2 import Class, ClassificationResult
 from tensorflow_serving.apis.input_pb2 import Input
 from tensorflow_serving.apis.regression_pb2 import RegressionResult
 
+from serving.server import rest_json
 from serving.server.rest_json import decode, is_base64, quote, type_name
-from serving.server.rest_tensors import shortest
 from serving.server.status import invalid
 
 
@@ -41,18 +42,24 @@ def read_examples(document: Mapping[str, Any]) -> Input:
     return given
 
 
-def write_classes(result: ClassificationResult) -> dict[str, Any]:
+def write_classes(result: ClassificationResult) -> str:
     """Writes [label, score] by class by example."""
-    rows = [
-        [[entry.label, shortest(entry.score)] for entry in row.classes]
-        for row in result.classifications
-    ]
-    return {"results": rows}
+    rows = [f"[{', '.join(map(_label_and_score, row.classes))}]" for row in result.classifications]
+    return f'{{"results": [{", ".join(rows)}]}}'
 
 
-def write_values(result: RegressionResult) -> dict[str, Any]:
+def _label_and_score(entry: Class) -> str:
+    return f"[{rest_json.write(entry.label)}, {_decimal(entry.score)}]"
+
+
+def write_values(result: RegressionResult) -> str:
     """Writes one value by example."""
-    return {"results": [shortest(regression.value) for regression in result.regressions]}
+    values = [_decimal(regression.value) for regression in result.regressions]
+    return f'{{"results": [{", ".join(values)}]}}'
+
+
+def _decimal(value: float) -> str:
+    return rest_json.decimals(np.array([value], np.float32))[0]
 
 
 def _example(value: Any) -> Example:

@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from itertools import chain
+from typing import Any, NoReturn
 
 import numpy as np
-import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 from tensorflow_serving.apis.predict_pb2 import PredictResponse
 
-from serving.server.rest_json import decode, encode, is_base64, quote, type_name
+from serving.server import rest_json
+from serving.server.c_api import Tensor
+from serving.server.rest_json import decode, is_base64, quote, type_name
 from serving.server.status import Code, ServingError, invalid
-from serving.server.tensors import dtype_name, to_array, to_proto
+from serving.server.tensors import dtype_name, shaped, value_field
 
 Inputs = Mapping[str, TensorInfo]
 Tensors = dict[str, TensorProto]
 
+_LEVELS = 254  # the most dimensions that a tensor may have
+
 # What a value of each dtype looks like in JSON; bool is no int here.
-_JSON_TYPES: dict[tf.DType, tuple[type, ...]] = {
-    tf.string: (str,),
-    tf.bool: (bool,),
-    tf.float32: (int, float),
-    tf.float64: (int, float),
-    **dict.fromkeys((tf.int8, tf.int16, tf.int32, tf.int64), (int,)),
-    **dict.fromkeys((tf.uint8, tf.uint32, tf.uint64), (int,)),
+_INT32_TYPES = (types_pb2.DT_INT32, types_pb2.DT_INT16, types_pb2.DT_INT8, types_pb2.DT_UINT8)
+_JSON_TYPES: dict[int, set[type]] = {
+    types_pb2.DT_STRING: {str, dict},
+    types_pb2.DT_BOOL: {bool},
+    types_pb2.DT_FLOAT: {int, float},
+    types_pb2.DT_DOUBLE: {int, float},
+    types_pb2.DT_INT64: {int},
+    types_pb2.DT_UINT32: {int},
+    types_pb2.DT_UINT64: {int},
+    **{dtype: {int} for dtype in _INT32_TYPES},
+}
+# The smaller ones are held to INT32's range only, and cut to their own, as in TF Serving.
+_RANGES: dict[int, np.iinfo] = {
+    types_pb2.DT_INT64: np.iinfo(np.int64),
+    types_pb2.DT_UINT32: np.iinfo(np.uint32),
+    types_pb2.DT_UINT64: np.iinfo(np.uint64),
+    **dict.fromkeys(_INT32_TYPES, np.iinfo(np.int32)),
 }
 
 
@@ -51,28 +66,45 @@ def read_inputs(document: Mapping[str, Any], inputs: Inputs) -> Tensors:
     invalid("Missing 'inputs' or 'instances' key")
 
 
-def write_outputs(response: PredictResponse, *, rows: bool) -> dict[str, Any]:
+def write_outputs(response: PredictResponse, *, rows: bool) -> str:
     """Writes the outputs of a predict request in the form that the request had.
 
     Raises:
-        ServingError: row form, and outputs that do not share their first dimension.
+        ServingError: row form, and outputs that do not share their first dimension; or an output
+            of a dtype that JSON has no value for.
     """
-    columns = {
-        name: _to_json(to_array(tensor), as_bytes=name.endswith("_bytes"))
-        for name, tensor in sorted(response.outputs.items())
-    }
+    if not response.outputs:
+        invalid("Cannot convert empty tensor map to JSON")
     if rows:
         _check_same_batch(response.outputs)
-        if len(columns) == 1:
-            return {"predictions": next(iter(columns.values()))}
-        values = zip(*columns.values(), strict=True)
-        return {"predictions": [dict(zip(columns, row, strict=True)) for row in values]}
-    return {"outputs": columns if len(columns) > 1 else next(iter(columns.values()))}
+    outputs = {
+        name: (_leaves(name, tensor), [dim.size for dim in tensor.tensor_shape.dim])
+        for name, tensor in sorted(response.outputs.items())
+    }
+    if not rows:
+        written = {name: rest_json.nested(*output) for name, output in outputs.items()}
+        return f'{{"outputs": {_named_or_only(written)}}}'
+    columns = {name: _rows(*output) for name, output in outputs.items()}
+    batch = [
+        _named_or_only(dict(zip(columns, row, strict=True)))
+        for row in zip(*columns.values(), strict=True)
+    ]
+    return f'{{"predictions": [{", ".join(batch)}]}}'
 
 
-def shortest(value: float) -> float:
-    """Returns the shortest decimal that reads back as this float32: 0.1, not 0.10000000149."""
-    return float(str(np.float32(value)))
+def _named_or_only(values: Mapping[str, str]) -> str:
+    if len(values) == 1:
+        return next(iter(values.values()))
+    members = (f"{rest_json.write(name)}: {value}" for name, value in values.items())
+    return f"{{{', '.join(members)}}}"
+
+
+def _rows(leaves: list[str], shape: list[int]) -> list[str]:
+    size = len(leaves) // max(shape[0], 1)
+    return [
+        rest_json.nested(leaves[row * size : (row + 1) * size], shape[1:])
+        for row in range(shape[0])
+    ]
 
 
 def _from_rows(document: Mapping[str, Any], inputs: Inputs) -> Tensors:
@@ -81,14 +113,30 @@ def _from_rows(document: Mapping[str, Any], inputs: Inputs) -> Tensors:
         invalid(f"JSON Value: {quote(document)} Expecting 'instances' to be an list/array")
     if not rows:
         invalid(f"JSON Value: {quote(document)} No values in 'instances' array")
-    named = _is_named(rows[0])
-    if not named and len(inputs) > 1:
+    if not isinstance(rows[0], dict) and len(inputs) > 1:
         invalid(
             "instances is a plain list, but expecting list of objects as multiple input tensors "
             "required as per tensorinfo_map"
         )
+    named = _is_named(rows[0])
+    keys = set(inputs)
+    if named and all(isinstance(row, dict) and row.keys() == keys for row in rows):
+        columns = {name: [row[name] for row in rows] for name in inputs}
+    elif not named:
+        columns = {next(iter(inputs)): rows}
+    else:
+        columns = {}
+    tensors = {name: _read(column, inputs[name].dtype) for name, column in columns.items()}
+    regular = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    if not columns or len(regular) < len(columns):
+        _explain_rows(rows, inputs, named)
+    return regular
+
+
+def _explain_rows(rows: list[Any], inputs: Inputs, named: bool) -> NoReturn:
+    """Says of the first row that does not fit what is wrong with it."""
     only = next(iter(inputs))
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in inputs}
+    shapes: dict[str, list[int]] = {}
     for position, row in enumerate(rows):
         if _is_named(row) != named:
             expected = "object but got list" if named else "value/list but got object"
@@ -96,7 +144,7 @@ def _from_rows(document: Mapping[str, Any], inputs: Inputs) -> Tensors:
         failed = f"Failed to process element: {position}"
         for name, value in (row if named else {only: row}).items():
             try:
-                _append(columns, name, value, inputs)
+                _check_row(shapes, name, value, inputs)
             except ServingError as error:
                 key = f" key: {name}" if named else ""
                 cause = f"{error.code.name}: {error.message}"
@@ -106,19 +154,18 @@ def _from_rows(document: Mapping[str, Any], inputs: Inputs) -> Tensors:
                 f"{failed} of 'instances' list. JSON object: {quote(row)} keys must be equal to: "
                 f"{','.join(sorted(inputs))}"
             )
-    return {name: to_proto(np.stack(values)) for name, values in columns.items()}
+    invalid(f"tensor parsing error: {only}")  # of too many dimensions
 
 
-def _append(columns: dict[str, list[np.ndarray]], name: str, value: Any, inputs: Inputs) -> None:
+def _check_row(shapes: dict[str, list[int]], name: str, value: Any, inputs: Inputs) -> None:
     if name not in inputs:
         invalid(f"JSON object: does not have named input: {name}")
-    array = _to_array(value, inputs[name].dtype)
-    before = columns[name]
-    if before and before[0].size != array.size:
-        invalid(f"Expecting tensor size: {before[0].size} but got: {array.size}")
-    if before and before[0].shape != array.shape:
-        invalid(f"Expecting shape {_brackets(before[0])} but got: {_brackets(array)}")
-    before.append(array)
+    shape = _checked_shape(value, inputs[name].dtype)
+    first = shapes.setdefault(name, shape)
+    if np.prod(first, dtype=float) != np.prod(shape, dtype=float):
+        invalid(f"Expecting tensor size: {_size(first)} but got: {_size(shape)}")
+    if first != shape:
+        invalid(f"Expecting shape {_brackets(first)} but got: {_brackets(shape)}")
 
 
 def _from_columns(value: Any, inputs: Inputs) -> Tensors:
@@ -129,22 +176,52 @@ def _from_columns(value: Any, inputs: Inputs) -> Tensors:
                 "required as per tensorinfo_map"
             )
         value = {next(iter(inputs)): value}
-    for name in inputs:
+    tensors = {}
+    for name, info in inputs.items():
         if name not in value:
             invalid(f"Missing named input: {name} in 'inputs' object.")
-    return {name: to_proto(_to_array(value[name], info.dtype)) for name, info in inputs.items()}
+        tensor = _read(value[name], info.dtype)
+        if tensor is None:
+            _checked_shape(value[name], info.dtype)
+            invalid(f"tensor parsing error: {name}")  # of too many dimensions
+        tensors[name] = tensor
+    return tensors
 
 
 def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and not is_base64(value)
 
 
-def _to_array(value: Any, dtype: int) -> np.ndarray:
-    """A scalar or nested lists of one size a level, as an array."""
+def _read(value: Any, dtype: int) -> TensorProto | None:
+    """A scalar or nested lists of one size a level, as a tensor; None if they are not that."""
     shape = _shape(value)
-    leaves: list[Any] = []
-    _collect(value, shape, 0, tf.as_dtype(dtype), leaves)
-    return np.array(leaves, dtype=tf.as_dtype(dtype).as_numpy_dtype).reshape(shape)
+    level = [value]
+    if len(shape) > _LEVELS or dtype not in _JSON_TYPES:
+        return None
+    for size in shape:
+        if set(map(type, level)) != {list} or set(map(len, level)) != {size}:
+            return None
+        level = list(chain.from_iterable(level))
+    if not set(map(type, level)) <= _JSON_TYPES[dtype] or not _in_range(level, dtype):
+        return None
+    tensor = shaped(dtype, shape)
+    if dtype == types_pb2.DT_STRING:
+        if not all(is_base64(leaf) for leaf in level if isinstance(leaf, dict)):
+            return None
+        tensor.string_val.extend(
+            decode(leaf) if isinstance(leaf, dict) else leaf.encode() for leaf in level
+        )
+    elif dtype == types_pb2.DT_FLOAT:
+        with np.errstate(over="ignore"):
+            tensor.tensor_content = np.array(level, np.float64).astype(np.float32).tobytes()
+    else:
+        getattr(tensor, value_field(dtype)).extend(level)
+    return tensor
+
+
+def _in_range(values: list[Any], dtype: int) -> bool:
+    limits = _RANGES.get(dtype)
+    return limits is None or not values or limits.min <= min(values) <= max(values) <= limits.max
 
 
 def _shape(value: Any) -> list[int]:
@@ -155,14 +232,22 @@ def _shape(value: Any) -> list[int]:
     return shape
 
 
-def _collect(value: Any, shape: list[int], level: int, dtype: tf.DType, leaves: list[Any]) -> None:
+def _checked_shape(value: Any, dtype: int) -> list[int]:
+    """The shape of a tensor; says what is wrong with the first value that does not fit."""
+    shape = _shape(value)
+    if len(shape) <= _LEVELS:
+        _check(value, shape, 0, dtype)
+    return shape
+
+
+def _check(value: Any, shape: list[int], level: int, dtype: int) -> None:
     if not isinstance(value, list):
         if level != len(shape):
             invalid(
                 f"JSON Value: {quote(value)} found at incorrect level: {level + 1} in the JSON "
                 f"DOM. Expected at level: {len(shape)}"
             )
-        leaves.append(_leaf(value, dtype))
+        _check_leaf(value, dtype)
         return
     if level >= len(shape):
         invalid(f"Encountered list at unexpected level: {level} expected < {len(shape)}")
@@ -172,24 +257,21 @@ def _collect(value: Any, shape: list[int], level: int, dtype: tf.DType, leaves: 
             f"expected size: {shape[level]}"
         )
     for element in value:
-        _collect(element, shape, level + 1, dtype, leaves)
+        _check(element, shape, level + 1, dtype)
 
 
-def _leaf(value: Any, dtype: tf.DType) -> Any:
-    name = dtype_name(dtype.as_datatype_enum)
-    if dtype not in _JSON_TYPES:
+def _check_leaf(value: Any, dtype: int) -> None:
+    name = dtype_name(dtype)
+    is_object = isinstance(value, dict)
+    if dtype not in _JSON_TYPES and not is_object:
         message = f"Conversion of JSON Value: {quote(value)} to type: {name}"
         raise ServingError(Code.UNIMPLEMENTED, message)
-    if dtype == tf.string and isinstance(value, dict):
-        return decode(value)
-    right = type(value) in _JSON_TYPES[dtype]
-    if right and type(value) is int:
-        right = int(dtype.min) <= value <= int(dtype.max)
-    if not right:
+    if dtype == types_pb2.DT_STRING and is_object:
+        decode(value)
+    elif type(value) not in _JSON_TYPES.get(dtype, set()) or not _in_range([value], dtype):
         invalid(
             f"JSON Value: {quote(value)} Type: {type_name(value)} is not of expected type: {name}"
         )
-    return value.encode() if dtype == tf.string else value
 
 
 def _check_same_batch(outputs: Mapping[str, TensorProto]) -> None:
@@ -203,18 +285,34 @@ def _check_same_batch(outputs: Mapping[str, TensorProto]) -> None:
         size = this
 
 
-def _to_json(array: np.ndarray, *, as_bytes: bool) -> Any:
-    if array.dtype == object:
-        write = encode if as_bytes else _text
-        return np.vectorize(write, otypes=[object])(array).tolist()
-    if array.dtype == np.float32:
-        return np.vectorize(shortest, otypes=[np.float64])(array).tolist()
-    return array.tolist()
+def _leaves(name: str, tensor: TensorProto) -> list[str]:
+    """The values of an output, each as JSON."""
+    if tensor.dtype not in _JSON_TYPES:
+        invalid(f"Failed to write JSON value for tensor type: {dtype_name(tensor.dtype)}")
+    values = (
+        Tensor.of_proto(tensor).values()
+        if tensor.tensor_content
+        else getattr(tensor, value_field(tensor.dtype))
+    )
+    match tensor.dtype:
+        case types_pb2.DT_FLOAT:
+            return rest_json.decimals(np.array(values, np.float32))
+        case types_pb2.DT_DOUBLE:
+            return rest_json.decimals(np.array(values, np.float64))
+        case types_pb2.DT_STRING if name.endswith("_bytes"):
+            return [rest_json.write(rest_json.encode(value)) for value in values]
+        case types_pb2.DT_STRING:
+            # TF Serving writes the bytes as they are, which need not be JSON.
+            return [rest_json.write(value.decode("utf-8", "replace")) for value in values]
+        case types_pb2.DT_BOOL:
+            return ["true" if value else "false" for value in values]
+        case _:
+            return list(map(str, values))
 
 
-def _text(value: bytes) -> str:
-    return value.decode("utf-8", errors="replace")
+def _size(shape: list[int]) -> int:
+    return int(np.prod(shape, dtype=np.int64))
 
 
-def _brackets(array: np.ndarray) -> str:
-    return f"[{','.join(map(str, array.shape))}]"
+def _brackets(shape: list[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"

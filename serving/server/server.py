@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import socket
 import threading
@@ -11,15 +12,17 @@ from collections.abc import Callable, Sequence
 from typing import Self
 
 import uvicorn
-from grpc_health.v1 import health
 from starlette.routing import BaseRoute
 
 from components.errors import InputError
-from serving.server.grpc_api import build_grpc_server, set_health
+from serving.server import metrics
+from serving.server.config_files import MonitoringConfig, read_config
+from serving.server.grpc_api import HealthService, build_grpc_server, set_health
 from serving.server.metrics import Metrics
 from serving.server.model_config import read_model_config
 from serving.server.models import Models
 from serving.server.options import ServerOptions
+from serving.server.request_log import RequestLog
 from serving.server.rest_api import build_rest_app
 from serving.server.service import Service
 from serving.server.status import ServingError
@@ -48,35 +51,43 @@ class Server:
         self._options = options
         self._config = read_model_config(options)
         self._models = Models(options)
-        self._health = health.HealthServicer()
+        self._health = HealthService()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
-        service = Service(self._models, Metrics())
+        self._log = _open_log(options)
+        service = Service(self._models, Metrics(), self._log)
         self._grpc = build_grpc_server(service, self._health, options)
         self._rest_sockets = [_listen(options)] if options.rest_api_port else []
         self._rest = uvicorn.Server(
             uvicorn.Config(
-                build_rest_app(service, options, more_routes),
+                build_rest_app(service, options, _metrics_path(options), more_routes),
                 log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=round(options.grace_seconds),
             )
         )
 
-    def start(self) -> None:
-        """Loads the models that are there, then answers.
+    def start(self, give_up: Callable[[], bool] = lambda: False) -> None:
+        """Loads the models, then answers.
 
-        A model that cannot be loaded is logged and reported by GetModelStatus; the server answers
-        for the others, and the health service says NOT_SERVING.
+        As TF Serving, it waits for models that have no version yet. Where the options allow models
+        to be unavailable, it does not wait, answers for the others, and the health service says
+        NOT_SERVING.
+
+        Args:
+            give_up: tells whether to wait no longer.
 
         Raises:
-            InputError: a list of models that cannot be served, such as a label without its version.
+            InputError: a list of models that cannot be served, such as a label without its version;
+                or a model that cannot be loaded.
         """
         try:
-            self._models.reload(self._config)
+            self._models.reload(self._config, threads=os.cpu_count())
         except ServingError as error:
-            raise InputError(f"These models cannot be served: {error}") from None
+            raise InputError(f"Failed to start server. Error: {error}") from None
         self._poll()
+        if not self._options.allow_unavailable_models:
+            self._wait_for_models(give_up)
         self._grpc.start()
         if self._rest_sockets:
             self._run(lambda: self._rest.run(sockets=self._rest_sockets))
@@ -96,6 +107,8 @@ class Server:
         for thread in self._threads:
             thread.join()
         self._models.close()
+        if self._log is not None:
+            self._log.close()
 
     def __enter__(self) -> Self:
         self.start()
@@ -112,6 +125,20 @@ class Server:
     def _every(self, seconds: float, work: Callable[[], None]) -> None:
         while not self._stopping.wait(seconds):
             work()
+
+    def _wait_for_models(self, give_up: Callable[[], bool]) -> None:
+        seconds = self._options.file_system_poll_wait_seconds
+        while not self._models.ready() and not give_up():
+            # Without polls, none of those that are missing can come any more.
+            if failed := self._models.failed() if seconds else self._models.missing():
+                raise InputError(
+                    f"Failed to start server. Error: UNKNOWN: {len(failed)} servable(s) did not "
+                    f"become available: {{{', '.join(failed)}, }}; --allow_unavailable_models "
+                    "starts without them"
+                )
+            logger.info("Waiting for models: %s", ", ".join(self._models.missing()))
+            time.sleep(min(seconds, _GLANCE))
+            self._poll()
 
     def _poll(self) -> None:
         if self._options.models is not None:
@@ -148,10 +175,27 @@ def serve_until_stopped(server: Server, started: Callable[[], None]) -> None:
     asked_to_stop: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _frame: asked_to_stop.append(number))
-    with server:
+    server.start(lambda: bool(asked_to_stop))
+    try:
         started()
         while not asked_to_stop:
             time.sleep(_GLANCE)  # ends early if it is this thread that the signal reaches
+    finally:
+        server.stop()
+
+
+def _open_log(options: ServerOptions) -> RequestLog | None:
+    if options.log_requests is None:
+        return None
+    tags = options.saved_model_tags.split(",")
+    return RequestLog(options.log_requests, options.log_sampling_rate, tags)
+
+
+def _metrics_path(options: ServerOptions) -> str:
+    if options.monitoring_config_file is None:
+        return metrics.PATH
+    config = read_config(options.monitoring_config_file, MonitoringConfig())
+    return config.prometheus_config.path or metrics.PATH
 
 
 def _listen(options: ServerOptions) -> socket.socket:

@@ -8,7 +8,6 @@ from typing import Any
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
-    inference_pb2,
     model_pb2,
 )
 
@@ -16,15 +15,18 @@ from serving.server.examples import classify, multi_inference, regress
 from serving.server.metrics import Metrics
 from serving.server.models import Models
 from serving.server.predict import predict
+from serving.server.request_log import RequestLog
 from serving.server.saved_model import SavedModel
 from serving.server.status import invalid
 
 SIGNATURE_DEF = "signature_def"
 
-_INFER: dict[str, Callable[[SavedModel, Any], Any]] = {
-    "Predict": predict,
-    "Classify": classify,
-    "Regress": regress,
+# How each API answers, and where its requests are logged.
+_INFER: dict[str, tuple[Callable[[SavedModel, Any], Any], str]] = {
+    "Predict": (predict, "predict_log"),
+    "Classify": (classify, "classify_log"),
+    "Regress": (regress, "regress_log"),
+    "MultiInference": (multi_inference, "multi_inference_log"),
 }
 
 
@@ -34,32 +36,30 @@ class Service:
     Args:
         models: what is served.
         metrics: where requests are counted.
+        log: where a sample of them is kept.
     """
 
-    def __init__(self, models: Models, metrics: Metrics) -> None:
+    def __init__(self, models: Models, metrics: Metrics, log: RequestLog | None = None) -> None:
         self.models = models
+        self._log = log
         self.metrics = metrics
 
     def infer(self, api: str, request: Any) -> Any:
-        """Answers a Predict, Classify or Regress request.
+        """Answers a Predict, Classify, Regress or MultiInference request.
 
         Raises:
             ServingError: with TF Serving's code and message.
         """
-        with self.models.use(_spec(request)) as model:
-            return _INFER[api](model, request)
-
-    def multi_inference(
-        self, request: inference_pb2.MultiInferenceRequest
-    ) -> inference_pb2.MultiInferenceResponse:
-        """Answers several classify and regress tasks on the same examples.
-
-        Raises:
-            ServingError: with TF Serving's code and message.
-        """
-        spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+        answer, kind = _INFER[api]
+        if api == "MultiInference":
+            spec = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+        else:
+            spec = _spec(request)
         with self.models.use(spec) as model:
-            return multi_inference(model, request)
+            response = answer(model, request)
+        if self._log is not None:
+            self._log.sample(kind, request, response, self.models.sampling_rate(spec.name))
+        return response
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest

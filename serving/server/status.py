@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+import logging
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
 
 import grpc
 
+logger = logging.getLogger(__name__)
+
 Code = grpc.StatusCode
+_T = TypeVar("_T")
 
 # TF Serving cuts longer messages (ToGRPCStatus in grpc_status_util.cc).
 _LONGEST_MESSAGE = 1024
@@ -27,6 +32,9 @@ class ServingError(Exception):
         self.code = code
         self.message = message
 
+    def __str__(self) -> str:
+        return f"{self.code.name}: {self.message}"
+
     @property
     def number(self) -> int:
         """The code as TensorFlow and gRPC number it."""
@@ -36,3 +44,18 @@ class ServingError(Exception):
 def invalid(message: str) -> NoReturn:
     """Raises ServingError with INVALID_ARGUMENT, the code of nearly every bad request."""
     raise ServingError(Code.INVALID_ARGUMENT, message)
+
+
+def answered(handler: Callable[[], _T]) -> _T:
+    """Returns what `handler` does; an error that it did not foresee is logged, and INTERNAL.
+
+    Raises:
+        ServingError: and nothing else.
+    """
+    try:
+        return handler()
+    except ServingError:
+        raise
+    except Exception as error:  # one request must not look like a broken server to all others
+        logger.exception("A request failed in a way that was not foreseen")
+        raise ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}") from error

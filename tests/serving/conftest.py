@@ -307,6 +307,7 @@ def _serving(**options: Any) -> Iterator[Running]:
     defaults = {
         "port": port,
         "rest_api_port": rest_api_port,
+        "allow_unavailable_models": True,
         "max_num_load_retries": 0,
         "file_system_poll_wait_seconds": 0.1,
     }

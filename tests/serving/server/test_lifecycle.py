@@ -163,7 +163,7 @@ def test_options_that_make_no_sense(given: dict[str, Any], message: str) -> None
     ("arguments", "message"),
     [
         (["--models", "missing"], "--models missing: no such folder"),
-        (["--model_config_file=missing"], "missing: cannot be read as a ModelServerConfig"),
+        (["--model_config_file=missing"], "Failed to start server. Error: NOT_FOUND: missing"),
         (["--models", ".", "--port", "x"], "--port x: "),
         ([], "give one of --models"),
     ],
