@@ -5,7 +5,7 @@
 
 Thinned: the sample campaign at a click rate of 0.4%, whole, thinned by `trainer.keep_negatives`,
 and thinned before by someone else, who says so in `data.columns.weight`. All are tested on the same
-rows, which nobody thinned.
+rows, which nobody thinned, by their true click probabilities: the AUC is that expected of them.
 
 Counted: a campaign of few kinds of users, one row an impression, beside the same rows folded.
 
@@ -27,8 +27,9 @@ import pandas as pd
 import typer
 from scipy.stats import spearmanr
 
-from benchmarks.quality import CACHE, CONFIGS, area, show, sigmoid
+from benchmarks.quality import CONFIGS, show, sigmoid
 from benchmarks.quality_data import Data, Split, compact, read, split_rows
+from components.metrics import Weights, auc
 from components.trainer.context import leave_context_out
 from components.trainer.impressions import Impressions, ImpressionsWriter, fold
 from components.trainer.settings import ModelSettings, TrainerSettings
@@ -43,15 +44,15 @@ KEPT = 0.1
 _RARE = ["trainer.epochs=4", "model.dropout=0"]
 
 
-def rare_clicks() -> Data:
-    """Returns the sample campaign with rare clicks, made once."""
-    folder = CACHE / "rare_clicks"
-    if not folder.exists():
-        write_campaign(folder, ROWS, ADS_OF_CAMPAIGN, 1, CLICK_RATE)
-    return read(folder / "impressions.csv")
+def rare_clicks() -> tuple[Data, np.ndarray]:
+    """Returns the sample campaign with rare clicks, and the true click probability of each row."""
+    with tempfile.TemporaryDirectory() as folder:
+        facts = write_campaign(Path(folder), ROWS, ADS_OF_CAMPAIGN, 1, CLICK_RATE)
+        assert facts.truth is not None
+        return read(facts.impressions), pd.read_csv(facts.truth)["click_probability"].to_numpy()
 
 
-def thinned(data: Data, seeds: int) -> pd.DataFrame:
+def thinned(data: Data, truth: np.ndarray, seeds: int) -> pd.DataFrame:
     """Returns what training on all rows, and on a share of those without a click, comes to."""
     settings = load_config(CONFIGS / "demo.yaml", _RARE)
     found = []
@@ -69,12 +70,17 @@ def thinned(data: Data, seeds: int) -> pd.DataFrame:
             ("columns.weight", parts, 1.0, weights),
             ("thinned, and nobody says so", parts, 1.0, None),
         ):
-            found.append({"training on": name, **_rare(data, rows, settings, kept, of_rows)})
+            found.append({"training on": name, **_rare(data, truth, rows, settings, kept, of_rows)})
     return pd.DataFrame(found)
 
 
 def _rare(
-    data: Data, split: Split, settings: Any, kept: float, weights: np.ndarray | None
+    data: Data,
+    truth: np.ndarray,
+    split: Split,
+    settings: Any,
+    kept: float,
+    weights: np.ndarray | None,
 ) -> dict[str, float]:
     keras.utils.set_random_seed(settings.trainer.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -89,13 +95,24 @@ def _rare(
         train(model, training, settings.trainer)
         seconds = time.process_time() - start
         logits = predict(model, tested, training.ads).logits
-    labels = data.labels[split.test]
+    expected = truth[split.test]
+    reached = _expected_auc(logits, expected)
+    best = _expected_auc(expected, expected)
     return {
-        "AUC": area(labels, logits),
-        "predicted / observed": float(sigmoid(logits).sum() / labels.sum()),
+        "expected AUC": reached,
+        "of the best, from 0.5": (reached - 0.5) / (best - 0.5),
+        "predicted / true clicks": float(sigmoid(logits).sum() / expected.sum()),
         "thousand rows": (impressions.rows + validation.rows) / 1e3,
         "CPU seconds": seconds,
     }
+
+
+def _expected_auc(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Returns the AUC that scores are expected to have where clicks have these probabilities."""
+    sums = np.concatenate([truth, 1 - truth])
+    labels = np.repeat([1, 0], len(truth))
+    found = auc(labels, np.tile(scores.astype(np.float64), 2), 0.5, Weights(sums, sums))
+    return found.value or np.nan
 
 
 def counted(seeds: int) -> pd.DataFrame:
@@ -206,9 +223,10 @@ def _order(found: np.ndarray, quality: np.ndarray, expected: np.ndarray) -> dict
 
 def main(seeds: Annotated[int, typer.Option(min=1, help="Repetitions of each.")] = 5) -> None:
     """Print what every setting comes to, beside training without it."""
-    show(f"A click rate of {CLICK_RATE:.1%}", thinned(rare_clicks(), seeds))
-    show("400,000 impressions by 40 kinds of users of 20 ads", counted(seeds))
     show("Better ads were shown lower", positions(seeds))
+    show("400,000 impressions by 40 kinds of users of 20 ads", counted(seeds))
+    title = f"{ROWS:,} impressions, of which {CLICK_RATE:.1%} are clicked"
+    show(title, thinned(*rare_clicks(), seeds))
 
 
 if __name__ == "__main__":

@@ -92,7 +92,8 @@ def read_rows(split: str, columns: Columns, model: ClickModel) -> pa.Table:
     for name in model.inputs:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(len(table)))
-    kept = {*columns.required(), *columns.attributes(table.column_names), *model.inputs}
+    named = [*columns.required(), *columns.attributes(table.column_names), *model.inputs]
+    kept = dict.fromkeys(named)
     rows = pa.table({name: _typed(table[name], model.inputs.get(name)) for name in kept})
     return by_label(rows, columns)
 

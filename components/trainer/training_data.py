@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components.errors import InputError
 from components.trainer.impressions import Impressions
 from components.trainer.settings import ModelSettings
 from components.trainer.two_tower import ADS, TwoTower
@@ -90,9 +91,15 @@ class TrainingData:
 
         Raises:
             FileNotFoundError: there is none in the folder.
+            InputError: another version of twotower wrote it, and otherwise.
         """
         facts = json.loads((folder / _FACTS_FILE).read_text(encoding="utf-8"))
-        for part in ("impressions", "validation"):
-            facts[part] = Impressions(**facts[part] | {"file": folder / facts[part]["file"]})
-        facts["ads"] = {name: np.load(folder / f"{name}.npy") for name in facts["ads"]}
-        return TrainingData(**facts)
+        ads = {name: np.load(folder / f"{name}.npy") for name in facts["ads"]}
+        try:
+            for part in ("impressions", "validation"):
+                facts[part] = Impressions(**facts[part] | {"file": folder / facts[part]["file"]})
+            return TrainingData(**facts | {"ads": ads})
+        except TypeError:
+            raise InputError(
+                f"{folder}: another version of twotower wrote these impressions; run once more"
+            ) from None

@@ -101,6 +101,17 @@ def test_a_space_that_cannot_be_tried_is_refused(
         check_space(configure(space))
 
 
+def test_impressions_of_another_version_are_refused(
+    configure: Callable[[Space], Configure],
+) -> None:
+    config = configure({})([])
+    write_run(config)
+    facts = config.folder / "1" / "model_run" / FOLDER / "facts.json"
+    facts.write_text(facts.read_text().replace('"inputs"', '"columns"'))
+    with pytest.raises(InputError, match=r"another version of twotower .* run once more"):
+        training_data(config)
+
+
 def test_without_a_run_there_is_nothing_to_tune_on(
     configure: Callable[[Space], Configure],
 ) -> None:
