@@ -81,7 +81,8 @@ make_python_image() {
   chroot "$root" python3.11 -m ensurepip --default-pip
   chroot "$root" python3.11 -c 'import bz2, ctypes, lzma, readline, sqlite3, ssl, uuid'
   tar -C "$root" -c . | "$engine" import \
-    --change 'ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt' \
+    --change ENV=SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    --change ENV=PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
     - twotower-test-python >/dev/null
   rm -rf "$root"
 }
@@ -117,7 +118,8 @@ make_base_images() {
 finish() {
   local status=$?
   ((status == 0)) || tail -n 20 "$work/log" >&3
-  [[ $engine == podman ]] || docker rmi --force "$tag" >/dev/null 2>&1 || true
+  "$engine" rmi --force "$tag" >/dev/null 2>&1 || true
+  umount "$work/storage/overlay" 2>/dev/null || true # podman's own mount of it
   rm -rf "$work"
 }
 
