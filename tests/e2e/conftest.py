@@ -26,6 +26,8 @@ trainer:
 evaluator:
   min_auc: 0.5
   confidence: 0
+  min_calibration: null  # of 800 rows, chance may have either
+  max_calibration: null
 pusher:
   serving_root: {folder}/serving
 """
