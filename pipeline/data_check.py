@@ -32,8 +32,10 @@ def check(path: Path, settings: ReadingSettings, console: Console) -> bool:
     """
     with console.status(f"reading {path}"):
         found = examine_input(path, settings)
+    stand_for = f"{found.impressions:,} impressions, " if settings.columns.is_counted else ""
     console.print(
-        f"{path}: {found.rows:,} rows, {found.clicks:,} clicks{_rate(found.clicks, found.rows)}, "
+        f"{path}: {found.rows:,} rows, {stand_for}"
+        f"{found.clicks:,} clicks{_rate(found.clicks, found.impressions)}, "
         f"{found.ads:,} ads with {found.texts:,} texts"
         + (f", {found.bad_rows:,} bad rows" if found.bad_rows else ""),
         markup=False,
@@ -80,13 +82,13 @@ def _splits(found: InputSummary) -> Table:
     numbers = [Column(name, justify="right") for name in ("rows", "clicks", "click rate")]
     table = Table("split", *numbers, box=None)
     for split, counts in found.splits.items():
-        rate = _rate(counts.clicks, counts.rows).strip(" ()")
+        rate = _rate(counts.clicks, counts.impressions).strip(" ()")
         table.add_row(split, f"{counts.rows:,}", f"{counts.clicks:,}", rate)
     return table
 
 
-def _rate(clicks: int, rows: int) -> str:
-    return f" ({clicks / rows:.1%})" if rows else ""
+def _rate(clicks: int, impressions: int) -> str:
+    return f" ({clicks / impressions:.1%})" if impressions else ""
 
 
 def _problems_of_split(found: InputSummary) -> Iterator[str]:

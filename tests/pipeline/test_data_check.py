@@ -39,6 +39,18 @@ def table(output: str) -> dict[str, str]:
     return {line.split()[0]: " ".join(line.split()) for line in output.splitlines() if line.split()}
 
 
+def test_counted_rows_are_told_as_impressions(data: Path, tmp_path: Path) -> None:
+    text = (data / "1.csv").read_text().replace("clicked", "shown,hits")
+    counted = text.replace(",1\n", ",10,2\n").replace(",0\n", ",10,0\n")
+    (tmp_path / "counted.csv").write_text(counted)
+    (tmp_path / "mine.yaml").write_text(
+        f"name: mine\ndata:\n  input: {tmp_path}/counted.csv\n  schema_file: none\n"
+        "  columns: {impressions: shown, clicks: hits}\n"
+    )
+    output = check("--config", tmp_path / "mine.yaml")
+    assert "100 rows, 1,000 impressions, 100 clicks (10.0%), 4 ads" in output
+
+
 def test_it_says_what_a_run_would_make_of_the_input(data: Path) -> None:
     output = check(data)
     assert f"{data}: 200 rows, 100 clicks (50.0%), 4 ads with 4 texts" in output
