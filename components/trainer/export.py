@@ -28,7 +28,7 @@ from components.features import (
     Columns,
 )
 from components.trainer.recommender import export_recommender
-from components.trainer.saved_model import Servable, nobody
+from components.trainer.saved_model import ExportedModule, missing_user
 from components.trainer.transform_graph import Column, TransformGraph, flat
 from components.trainer.two_tower import TwoTower
 from components.transform.lookup import distinct
@@ -73,36 +73,36 @@ class Exporter:
         )
 
     def _export_item_tower(self, folder: Path) -> None:
-        servable = Servable(ITEM_TOWER, self._item_variables)
+        module = ExportedModule(ITEM_TOWER, self._item_variables)
 
         def item_tower(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
             embedding, bias = self._ads(self._transform.from_request(raw))
             return {
                 EMBEDDING: embedding,
                 LOGIT_EMBEDDING: self._model.item_logit_embedding(embedding, bias),
-                MODEL_VERSION: servable.version(embedding),
+                MODEL_VERSION: module.version(embedding),
             }
 
-        servable.add_signature(item_tower, _specs(self._transform.ad_inputs))
-        servable.save(folder, self._columns, self._any_ad())
+        module.add_signature(item_tower, _specs(self._transform.ad_inputs))
+        module.save(folder, self._columns, self._any_ad())
 
     def _export_user_tower(self, folder: Path) -> None:
-        servable = Servable(USER_TOWER, self._user_variables)
+        module = ExportedModule(USER_TOWER, self._user_variables)
 
         def user_tower(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
             embedding, bias = self._users(raw)
             return {
                 EMBEDDING: embedding,
                 LOGIT_EMBEDDING: self._model.user_logit_embedding(embedding, bias),
-                MODEL_VERSION: servable.version(embedding),
+                MODEL_VERSION: module.version(embedding),
             }
 
-        servable.add_signature(user_tower, _specs(self._transform.user_inputs))
-        servable.save(folder, self._columns, nobody(self._transform.user_inputs))
+        module.add_signature(user_tower, _specs(self._transform.user_inputs))
+        module.save(folder, self._columns, missing_user(self._transform.user_inputs))
 
     def _export_click_model(self, folder: Path) -> None:
         context_variables = _values(self._model.context) if self._model.context else []
-        servable = Servable(
+        module = ExportedModule(
             CLICK_MODEL, [*self._user_variables, *self._item_variables, *context_variables]
         )
         inputs = self._transform.user_inputs | self._transform.ad_inputs
@@ -112,12 +112,10 @@ class Exporter:
             left = self._model.user_logit_embedding(*users)
             right = self._model.item_logit_embedding(*self._ads(columns))
             probability = tf.sigmoid(tf.reduce_sum(left * right, axis=-1) + context)
-            return {PROBABILITY: probability, MODEL_VERSION: servable.version(probability)}
+            return {PROBABILITY: probability, MODEL_VERSION: module.version(probability)}
 
-        servable.add_signature(
-            lambda **raw: click(self._transform.from_request(raw)), _specs(inputs)
-        )
-        servable.add_signature(
+        module.add_signature(lambda **raw: click(self._transform.from_request(raw)), _specs(inputs))
+        module.add_signature(
             lambda examples: click(self._transform.from_examples(examples, inputs)),
             {EXAMPLES: tf.TensorSpec([None], tf.string)},
             EXAMPLES_SIGNATURE,
@@ -130,8 +128,10 @@ class Exporter:
                 return click(columns, bias(*self._transform.context(columns).values()))
 
             known = inputs | self._transform.context_inputs
-            servable.add_signature(as_shown, _specs(known), AS_SHOWN_SIGNATURE)
-        servable.save(folder, self._columns, nobody(self._transform.user_inputs) | self._any_ad())
+            module.add_signature(as_shown, _specs(known), AS_SHOWN_SIGNATURE)
+        module.save(
+            folder, self._columns, missing_user(self._transform.user_inputs) | self._any_ad()
+        )
 
     def _users(self, raw: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the user tower's embeddings [B, units] and biases [B]."""

@@ -28,7 +28,7 @@ from components.features import (
     Columns,
     K,
 )
-from components.trainer.saved_model import Servable, nobody
+from components.trainer.saved_model import ExportedModule, missing_user
 from components.transform.lookup import find, sort_by_fingerprint
 
 
@@ -56,8 +56,8 @@ def export_recommender(
         ad_embeddings: their logit embeddings [n, D] float32.
     """
     table = _Table(Catalogue(list(ad_ids), list(texts), ad_embeddings))
-    servable = Servable(RECOMMENDER, user_variables)
-    servable.table = table
+    module = ExportedModule(RECOMMENDER, user_variables)
+    module.table = table
 
     def recommend(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         user = user_embedding({name: inputs[name] for name in user_inputs})
@@ -72,10 +72,10 @@ def export_recommender(
             AD_IDS: _gather(table.ad_ids, rows),
             TEXTS: _gather(table.texts, rows),
             PROBABILITIES: probabilities,
-            MODEL_VERSION: servable.version(user),
+            MODEL_VERSION: module.version(user),
         }
 
-    servable.add_signature(
+    module.add_signature(
         recommend,
         {
             **{name: tf.TensorSpec([None], dtype) for name, dtype in user_inputs.items()},
@@ -86,7 +86,7 @@ def export_recommender(
         },
     )
     anything = {K: 1, ALLOWED_AD_IDS: [], EXCLUDED_AD_IDS: [], MINIMUM_PROBABILITY: 0.0}
-    servable.save(folder, columns, {**nobody(user_inputs), **anything})
+    module.save(folder, columns, {**missing_user(user_inputs), **anything})
 
 
 @dataclass(frozen=True)

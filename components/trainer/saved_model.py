@@ -16,13 +16,13 @@ from components.features import COLUMNS_FILE, MODEL_VERSION, RAW_SIGNATURE, Colu
 _VERSION_FILE = Path(__file__).with_name(MODEL_VERSION)
 
 
-def nobody(user_inputs: Mapping[str, tf.DType]) -> dict[str, list[Any]]:
-    """Returns the columns of one user of whom nothing is known."""
+def missing_user(user_inputs: Mapping[str, tf.DType]) -> dict[str, list[Any]]:
+    """Returns the columns of one user whose every attribute is missing."""
     return {name: [""] if dtype == tf.string else [np.nan] for name, dtype in user_inputs.items()}
 
 
-class Servable(tf.Module):
-    """Variables, signatures, and the version under which the model was pushed.
+class ExportedModule(tf.Module):
+    """What a SavedModel is made of: variables, signatures, and the version it is pushed under.
 
     Args:
         name: the model's name in TF Serving.

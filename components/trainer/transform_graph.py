@@ -114,8 +114,8 @@ class TransformGraph:
         return {name: tf.string if strings[name] else tf.float32 for name in names}
 
     def _width(self, part: _Part) -> int:
-        nobody = {name: tf.zeros([0], self._types([part])[name]) for name in part.columns}
-        return int(part(self.from_request(nobody)).dense_shape[1])
+        no_rows = {name: tf.zeros([0], self._types([part])[name]) for name in part.columns}
+        return int(part(self.from_request(no_rows)).dense_shape[1])
 
 
 class _Part:

@@ -15,7 +15,7 @@ from components.trainer.training import predict
 from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import TwoTower
 
-# How a checkpoint names the variables that saved_model.Servable holds, in their order.
+# How a checkpoint names the variables that saved_model.ExportedModule holds, in their order.
 _HELD = "_held/{}/.ATTRIBUTES/VARIABLE_VALUE"
 
 

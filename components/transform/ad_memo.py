@@ -52,7 +52,7 @@ def embed(texts: tf.Tensor, encoder_folder: str, *, memo: bool, max_ads: int) ->
         name="ad_memo",
     )
     row = find(texts, known_texts, fingerprints)
-    return recall(texts, row, embeddings, encoder)
+    return gather_or_embed(texts, row, embeddings, encoder)
 
 
 @lru_cache(maxsize=1)
@@ -61,7 +61,9 @@ def _load(encoder_folder: str) -> Encoder:
     return text_encoder.load(encoder_folder)
 
 
-def recall(texts: tf.Tensor, row: tf.Tensor, embeddings: tf.Tensor, encoder: Encoder) -> tf.Tensor:
+def gather_or_embed(
+    texts: tf.Tensor, row: tf.Tensor, embeddings: tf.Tensor, encoder: Encoder
+) -> tf.Tensor:
     """Returns `embeddings[row]` [B, H], with BERT's own where `row` [B] is -1."""
     remembered = tf.gather(embeddings, tf.maximum(row, 0))
     unseen = tf.where(row < 0)

@@ -14,8 +14,8 @@ from tfx.utils import path_utils
 
 from components.features import EVAL, Columns
 from components.local_copy import local_copy
-from components.validator.conversations import read_rows
 from components.validator.settings import ValidatorSettings
+from components.validator.trials import read_rows
 from components.validator.validate import validate
 from components.validator.validation import VALIDATION_FILE
 

@@ -25,15 +25,15 @@ from components.features import (
     Columns,
 )
 from components.trainer.serving_ops import unsupported_ops
-from components.validator.conversations import Conversation, Tensors, conversations
 from components.validator.model_server import ModelServer, serve
 from components.validator.settings import ValidatorSettings
+from components.validator.trials import Tensors, Trial, trials_of
 from components.validator.validation import Check, Validation
 
 _TOLERANCE = 1e-5  # Of a probability, or of a number in an embedding.
 _TIMED = 20  # Requests of one row, for the latency of a signature.
 
-_Talks = Mapping[str, Mapping[str, Conversation]]
+_Trials = Mapping[str, Mapping[str, Trial]]
 
 
 def validate(
@@ -57,18 +57,18 @@ def validate(
     """
     begin = time.monotonic()
     with serve(models, settings.image, log) as server:
-        talks, broken = _directly(models, rows)
-        checks = [check for model in talks for check in _of_files(models / model, settings)]
+        trials, broken = _directly(models, rows)
+        checks = [check for model in trials for check in _of_files(models / model, settings)]
         broken |= server.wait(settings.start_seconds)
         seconds = time.monotonic() - begin
         checks += [
             _check(model, "loading", "it loads", why, False) for model, why in broken.items()
         ]
-        for model, talk in talks.items():
+        for model, by_signature in trials.items():
             if model not in broken:
-                checks += _of_answers(server, model, talk, settings)
+                checks += _of_answers(server, model, by_signature, settings)
         if all(check.passed for check in checks):
-            checks += [_of_towers(talks), _of_recommender(server, talks, columns)]
+            checks += [_of_towers(trials), _of_recommender(server, trials, columns)]
     return Validation(
         server=settings.image or "local server",
         rows=len(rows),
@@ -77,16 +77,16 @@ def validate(
     )
 
 
-def _directly(models: Path, rows: Sequence[tf.train.Example]) -> tuple[_Talks, dict[str, str]]:
+def _directly(models: Path, rows: Sequence[tf.train.Example]) -> tuple[_Trials, dict[str, str]]:
     """Returns what the models say to the rows in this process, and why some say nothing."""
-    talks: dict[str, dict[str, Conversation]] = {}
+    trials: dict[str, dict[str, Trial]] = {}
     broken: dict[str, str] = {}
     for model in MODELS:
         try:
-            talks[model] = conversations(models / model, rows)
+            trials[model] = trials_of(models / model, rows)
         except Exception as error:  # an export can be broken in any way
             broken[model] = f"{type(error).__name__}: {error}"
-    return talks, broken
+    return trials, broken
 
 
 def _of_files(folder: Path, settings: ValidatorSettings) -> Iterator[Check]:
@@ -101,22 +101,22 @@ def _of_files(folder: Path, settings: ValidatorSettings) -> Iterator[Check]:
 def _of_answers(
     server: ModelServer,
     model: str,
-    talk: Mapping[str, Conversation],
+    trials: Mapping[str, Trial],
     settings: ValidatorSettings,
 ) -> Iterator[Check]:
-    for signature, conversation in talk.items():
+    for signature, trial in trials.items():
         what = f"{signature}, difference from direct scores"
         required = f"at most {_TOLERANCE:g}"
         try:
-            answers = [server.ask(model, signature, each) for each in conversation.requests]
+            answers = [server.ask(model, signature, each) for each in trial.requests]
         except grpc.RpcError as error:
             yield _check(model, what, required, f"{error.code().name}: {error.details()}", False)
             continue
-        pairs = zip(answers, conversation.answers, strict=True)
+        pairs = zip(answers, trial.expected, strict=True)
         difference = max(_difference(actual, expected) for actual, expected in pairs)
         yield _check(model, what, required, f"{difference:.1e}", difference <= _TOLERANCE)
         most = settings.max_latency_ms
-        took = _latency_ms(server, model, signature, conversation.requests[0])
+        took = _latency_ms(server, model, signature, trial.requests[0])
         what = f"{signature}, median latency of one row"
         yield _check(model, what, f"at most {most:g} ms", f"{took:.1f} ms", took <= most)
 
@@ -130,21 +130,21 @@ def _latency_ms(server: ModelServer, model: str, signature: str, request: Tensor
     return float(np.median(seconds)) * 1e3
 
 
-def _of_towers(talks: _Talks) -> Check:
+def _of_towers(trials: _Trials) -> Check:
     """The inner product of the towers' logit embeddings is the click model's logit."""
     users, ads, clicks = (
-        talks[model][RAW_SIGNATURE].answers[-1] for model in (USER_TOWER, ITEM_TOWER, CLICK_MODEL)
+        trials[model][RAW_SIGNATURE].expected[-1] for model in (USER_TOWER, ITEM_TOWER, CLICK_MODEL)
     )
     logits = np.sum(users[LOGIT_EMBEDDING] * ads[LOGIT_EMBEDDING], axis=1)
     return _agreement(CLICK_MODEL, "the towers", clicks[PROBABILITY], 1 / (1 + np.exp(-logits)))
 
 
-def _of_recommender(server: ModelServer, talks: _Talks, columns: Columns) -> Check:
+def _of_recommender(server: ModelServer, trials: _Trials, columns: Columns) -> Check:
     """The click model gives the ads that the recommender returns the same probabilities."""
     served, expected = [], []
-    wanted = talks[CLICK_MODEL][RAW_SIGNATURE].requests[0]
-    talk = talks[RECOMMENDER][RAW_SIGNATURE]
-    for request, best in zip(talk.requests, talk.answers, strict=True):
+    wanted = trials[CLICK_MODEL][RAW_SIGNATURE].requests[0]
+    trial = trials[RECOMMENDER][RAW_SIGNATURE]
+    for request, best in zip(trial.requests, trial.expected, strict=True):
         ads = {columns.text: best[TEXTS].ravel(), columns.ad_id: best[AD_IDS].ravel()}
         of_each = best[TEXTS].shape[1]
         inputs = {

@@ -25,9 +25,9 @@ from components.features import (
     Columns,
 )
 from components.trainer.recommender import Catalogue, read_catalogue, replace_catalogue
-from components.validator import conversations, validate
-from components.validator.conversations import read_rows
+from components.validator import trials, validate
 from components.validator.settings import ValidatorSettings
+from components.validator.trials import read_rows
 from components.validator.validation import Validation
 from tests.serving import small_models
 from tests.serving.small_models import CATALOGUE, users
@@ -146,13 +146,13 @@ def test_what_is_broken_is_said_and_the_rest_is_looked_at(models: Path, check: V
 def test_every_limit_is_looked_at(
     models: Path, check: Validate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = conversations._ask
+    ask = trials._ask
 
     def slightly_off(*arguments: Any) -> dict[str, np.ndarray]:
         answer = ask(*arguments)
         return {n: v + 1e-4 if v.dtype == np.float32 else v for n, v in answer.items()}
 
-    monkeypatch.setattr(conversations, "_ask", slightly_off)
+    monkeypatch.setattr(trials, "_ask", slightly_off)
     monkeypatch.setattr(validate, "unsupported_ops", lambda folder: ["DecodeWebP"])
     found = check(models, max_megabytes=0.001, max_latency_ms=0.0001)
     failed = Counter(c.what.split(", ")[-1] for c in found.checks)

@@ -29,16 +29,16 @@ _UNSEEN = b"An ad that nobody has seen, after %d that somebody has."
 
 
 @dataclass(frozen=True)
-class Conversation:
-    """Requests of one signature with the answers to expect.
+class Trial:
+    """Requests of one signature, and the response to expect to each.
 
     Attributes:
         requests: inputs by name; the first request is of one row.
-        answers: outputs by name, of each request.
+        expected: outputs by name, of each request.
     """
 
     requests: list[Tensors]
-    answers: list[Tensors]
+    expected: list[Tensors]
 
 
 def read_rows(split: str, count: int, columns: Columns) -> list[tf.train.Example]:
@@ -56,10 +56,10 @@ def read_rows(split: str, count: int, columns: Columns) -> list[tf.train.Example
     return rows
 
 
-def conversations(folder: Path, rows: Sequence[tf.train.Example]) -> dict[str, Conversation]:
-    """Asks a model, in this process; returns a conversation for each of its signatures."""
+def trials_of(folder: Path, rows: Sequence[tf.train.Example]) -> dict[str, Trial]:
+    """Asks a model in this process; returns, by signature, what a server must answer to what."""
     model = tf.saved_model.load(str(folder))
-    return {name: _converse(function, rows) for name, function in model.signatures.items()}
+    return {name: _trial(function, rows) for name, function in model.signatures.items()}
 
 
 def _column(rows: Sequence[tf.train.Example], name: str, dtype: tf.DType) -> np.ndarray:
@@ -70,11 +70,11 @@ def _column(rows: Sequence[tf.train.Example], name: str, dtype: tf.DType) -> np.
     return np.array([np.nan if value is None else value for value in values], np.float32)
 
 
-def _converse(function: Any, rows: Sequence[tf.train.Example]) -> Conversation:
+def _trial(function: Any, rows: Sequence[tf.train.Example]) -> Trial:
     _, specs = function.structured_input_signature
     groups = [rows[:1], rows[:_USERS] if K in specs else rows]
     requests = [{key: _input(group, key, spec) for key, spec in specs.items()} for group in groups]
-    return Conversation(requests, [_ask(function, specs, request) for request in requests])
+    return Trial(requests, [_ask(function, specs, request) for request in requests])
 
 
 def _ask(function: Any, specs: Mapping[str, tf.TensorSpec], request: Tensors) -> Tensors:
