@@ -20,7 +20,7 @@ def by_label(rows: pa.Table, columns: Columns) -> pa.Table:
 
     Args:
         rows: the columns of `columns.outcome`, numbers, among others.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
 
     Returns:
         The rows with the label, and with WEIGHT and SQUARED_WEIGHT where rows are counted or

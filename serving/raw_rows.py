@@ -22,7 +22,7 @@ class RawRows:
 
     Args:
         csv: a file or a folder of files.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
         inputs: the columns that the model takes, with their types; other columns stay text.
         required: columns whose values may not be empty.
 

@@ -61,7 +61,7 @@ class Towers:
     Attributes:
         in_service: the version that they are of.
         version: its number.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
         user_tower: over the columns that describe a user.
         item_tower: over the columns that describe an ad.
 

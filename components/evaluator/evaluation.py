@@ -48,7 +48,7 @@ def evaluate(
         scores: [N] probabilities of a click.
         baseline: the model in service and its scores.
         training_texts: rows of the train split with each text.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
         settings: the rules.
 
     Raises:

@@ -118,7 +118,7 @@ def measure(
 
     Args:
         scored: as made by `tables.score_table`.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
         settings: the evaluator's settings.
         baseline: the model in service.
     """

@@ -68,7 +68,7 @@ def read_rows(split: str, columns: Columns, model: ClickModel) -> pa.Table:
 
     Args:
         split: folder of gzipped TFRecord files of raw tf.Examples.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
         model: the model whose inputs the table must have.
 
     Returns:

@@ -42,7 +42,7 @@ def slices(
 
     Args:
         rows: a score table.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
         crosses: attributes to slice by together.
         most: most slices of an attribute or a cross, those with most rows first.
 

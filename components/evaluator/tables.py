@@ -36,7 +36,7 @@ def score_table(
         scores: [N] probabilities of the new model.
         baseline_scores: [N] probabilities of the model in service; None for nulls.
         training_texts: rows of the train split with each text.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
     """
     texts = rows[columns.text].combine_chunks().dictionary_encode()
     counts = [training_texts.get(text, 0) for text in texts.dictionary.to_pylist()]

@@ -25,7 +25,7 @@ def click_rate(
 
     Args:
         features: TensorFlow Data Validation's statistics of each column.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
     """
     names = columns.outcome[1::-1] if columns.is_counted else [columns.label]
     found = [features[name] for name in names if name in features]

@@ -40,7 +40,7 @@ class Exporter:
     Args:
         model: the trained towers.
         transform: maps raw columns to what they take.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
     """
 
     def __init__(self, model: TwoTower, transform: TransformGraph, columns: Columns) -> None:

@@ -71,7 +71,7 @@ def write_compact(
         examples: gzipped TFRecord files of raw tf.Examples.
         folder: where the two files go.
         transform: the transform graph.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
         validation_share: share of the rows that are drawn for validation.
         seed: of that draw, and of the next.
         keep_negatives: share of the impressions without a click that are kept.

@@ -47,13 +47,13 @@ def export_recommender(
 
     Args:
         folder: where the SavedModel goes.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
         user_embedding: maps raw columns [B] to logit embeddings [B, D].
         user_variables: those that it computes with.
         user_inputs: the columns that describe a user, with their types.
-        ad_ids: of the catalogue, each once.
-        texts: of the same ads.
-        ad_embeddings: their logit embeddings [n, D] float32.
+        ad_ids: n ids, each once.
+        texts: the text of each of these ads.
+        ad_embeddings: the logit embedding of each of these ads [n, D] float32.
     """
     table = _Table(Catalogue(list(ad_ids), list(texts), ad_embeddings))
     module = ExportedModule(RECOMMENDER, user_variables)

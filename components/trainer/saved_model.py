@@ -64,7 +64,7 @@ class ExportedModule(tf.Module):
 
         Args:
             folder: where it goes.
-            columns: what the columns are for.
+            columns: which columns hold the text, the ids, the label and the attributes.
             warm_up: values for the inputs of the raw signature.
         """
         tf.saved_model.save(self, str(folder), signatures=self._signatures)

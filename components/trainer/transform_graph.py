@@ -33,7 +33,7 @@ class TransformGraph:
 
     Args:
         folder: the transform graph artifact.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
         training_only: columns beside the position that are known in training only.
 
     Attributes:

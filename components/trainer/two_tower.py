@@ -403,7 +403,7 @@ class TwoTower(keras.Model):
 
         Args:
             embedding: of users, by the user tower [B, units].
-            bias: of the same users [B].
+            bias: the bias of each of these users [B].
         """
         weight, constant = self.click.kernel[0, 0], self.click.bias[0]
         last = [weight * bias + constant, weight * keras.ops.ones_like(bias)]
@@ -414,7 +414,7 @@ class TwoTower(keras.Model):
 
         Args:
             embedding: of ads, by the item tower [B, units].
-            bias: of the same ads [B].
+            bias: the bias of each of these ads [B].
         """
         last = [keras.ops.ones_like(bias), bias]
         return keras.ops.concatenate([embedding, keras.ops.stack(last, axis=1)], axis=1)

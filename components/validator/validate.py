@@ -48,7 +48,7 @@ def validate(
     Args:
         models: folder with a SavedModel by model name.
         rows: raw rows.
-        columns: what their columns are for.
+        columns: which of their columns hold the text, the ids, the label and the attributes.
         settings: what is required.
         log: file for what the server writes.
 

@@ -69,7 +69,7 @@ def outstanding_ads(ads: pa.Table, columns: Columns, confidence: float) -> Ads:
 
     Args:
         ads: every ad, those with most rows first.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
         confidence: certainty of each bound of a click rate.
     """
     rows, clicks, training_rows = (ads[name].to_numpy() for name in (ROWS, CLICKS, TRAINING_ROWS))

@@ -66,7 +66,7 @@ def read_overview(statistics: Path, columns: Columns) -> DataOverview:
 
     Args:
         statistics: StatisticsGen's output.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
     """
     names = [name for name in (TRAIN, EVAL) if (statistics / f"Split-{name}").is_dir()]
     splits = [_read(statistics / f"Split-{name}" / "FeatureStats.pb") for name in names]

@@ -56,7 +56,7 @@ def quality_plots(metrics: Metrics, scores: pa.Table, columns: Columns) -> Itera
     Args:
         metrics: what was measured.
         scores: the score table that it was measured on.
-        columns: what the columns are for.
+        columns: which columns hold the text, the ids, the label and the attributes.
     """
     if metrics.curves is None:
         return

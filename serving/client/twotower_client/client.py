@@ -80,7 +80,8 @@ class Client:
         """Returns p(click) of B users, the first on the first text, and so on.
 
         Args:
-            users: B values by attribute.
+            users: B values by attribute: strings, or numbers, which may be written as strings; None
+                or "" where one is missing.
             texts: B texts of ads.
             ad_ids: B ids, for a model that was trained with them; without, the text alone counts.
             version: to ask, in place of the client's label or the newest.
