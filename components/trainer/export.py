@@ -31,7 +31,7 @@ from components.trainer.recommender import export_recommender
 from components.trainer.saved_model import ExportedModule, missing_user
 from components.trainer.transform_graph import Column, TransformGraph, flat
 from components.trainer.two_tower import TwoTower
-from components.transform.lookup import distinct
+from components.transform.lookup import unique_rows
 
 
 class Exporter:
@@ -141,7 +141,7 @@ class Exporter:
     def _ads(self, columns: Mapping[str, Column]) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the item tower's embeddings [B, units] and biases [B]; one pass a distinct ad."""
         raw = {name: flat(columns[name]) for name in self._transform.ad_inputs}
-        first, which = distinct(list(raw.values()))
+        first, which = unique_rows(list(raw.values()))
         ads = {name: tf.gather(values, first) for name, values in raw.items()}
         inputs = self._transform.ads(self._transform.from_request(ads))
         embedding, bias = self._model.item_tower(*inputs.values())

@@ -14,7 +14,7 @@ import tensorflow as tf
 from components.features import Columns
 from components.trainer.impressions import Impressions, ImpressionsWriter, fold
 from components.trainer.transform_graph import Column, TransformGraph, flat
-from components.transform.lookup import distinct
+from components.transform.lookup import unique_rows
 
 _BLOCK = 4096  # Examples that are parsed together.
 _EMBEDDED_TOGETHER = 1024  # Ads.
@@ -127,7 +127,7 @@ def _compact(
     inputs = transform.users(raw) | transform.context(raw)
     user = [values if values.shape.rank == 2 else values[:, None] for values in inputs.values()]
     ad_id, text = flat(raw[columns.ad_id]), flat(raw[columns.text])
-    first, which = distinct([ad_id, text])
+    first, which = unique_rows([ad_id, text])
     return (
         tf.concat(user, axis=1),
         tf.gather(ad_id, first),

@@ -29,7 +29,7 @@ from components.features import (
     K,
 )
 from components.trainer.saved_model import ExportedModule, missing_user
-from components.transform.lookup import find, sort_by_fingerprint
+from components.transform.lookup import lookup_rows, sort_by_fingerprint
 
 
 def export_recommender(
@@ -180,7 +180,7 @@ class _Table(tf.Module):
 
     def _rows_of(self, ad_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the rows of those ids that are there, each once, and their embeddings."""
-        found = find(tf.unique(ad_ids)[0], self.ad_ids, self.fingerprints)
+        found = lookup_rows(tf.unique(ad_ids)[0], self.ad_ids, self.fingerprints)
         rows = tf.boolean_mask(found, found >= 0)
         return rows, tf.gather(self.embeddings, rows)
 

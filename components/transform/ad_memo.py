@@ -20,7 +20,7 @@ import tensorflow_transform as tft
 from components.errors import InputError
 from components.transform import text_encoder
 from components.transform.counting import CountDistinct, most_frequent
-from components.transform.lookup import find, sort_by_fingerprint
+from components.transform.lookup import lookup_rows, sort_by_fingerprint
 from components.transform.text_encoder import Encoder
 
 _LOGGER = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def embed(texts: tf.Tensor, encoder_folder: str, *, memo: bool, max_ads: int) ->
         output_shapes=[[None], [None], [None, text_encoder.width(encoder)]],
         name="ad_memo",
     )
-    row = find(texts, known_texts, fingerprints)
+    row = lookup_rows(texts, known_texts, fingerprints)
     return gather_or_embed(texts, row, embeddings, encoder)
 
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.transform.counting import CountDistinct, most_frequent
-from components.transform.lookup import find, sort_by_fingerprint
+from components.transform.lookup import lookup_rows, sort_by_fingerprint
 
 Column: TypeAlias = tf.Tensor | tf.SparseTensor
 
@@ -81,7 +81,7 @@ def _string_positions(
         output_shapes=[[None], [None], [None], [len(attributes)]],
         name="categories",
     )
-    row = tf.reshape(find(tf.reshape(keys, [-1]), categories, fingerprints), tf.shape(keys))
+    row = tf.reshape(lookup_rows(tf.reshape(keys, [-1]), categories, fingerprints), tf.shape(keys))
     positions = tf.where(row >= 0, tf.gather(columns, tf.maximum(row, 0)), unseen)
     return positions, tf.size(columns, tf.int64)
 

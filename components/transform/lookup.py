@@ -26,11 +26,15 @@ def sort_by_fingerprint(keys: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return fingerprints[order], order.astype(np.int64)
 
 
-def distinct(strings: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns (first [n], which [B]): rows in which distinct tuples first occur, and whose each is.
+def unique_rows(strings: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    """Finds the rows that differ from each other, as np.unique does with return_inverse.
 
     Args:
-        strings: [B] string each; a row of all of them is a tuple.
+        strings: columns [B] string; a row is one string of each.
+
+    Returns:
+        first: [n] int32, the row in which each of the n different ones first occurs.
+        which: [B] int32, which of the n each row is.
     """
     # No UTF-8 text holds the byte that joins them.
     keys = tf.strings.join(strings, separator="\xff") if len(strings) > 1 else strings[0]
@@ -39,7 +43,7 @@ def distinct(strings: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     return first, which
 
 
-def find(queries: tf.Tensor, keys: tf.Tensor, fingerprints: tf.Tensor) -> tf.Tensor:
+def lookup_rows(queries: tf.Tensor, keys: tf.Tensor, fingerprints: tf.Tensor) -> tf.Tensor:
     """Returns the row [n] int32 of each query in `keys`, or -1 where it is not there.
 
     Two keys with one fingerprint cannot be confused: the second one is merely never found.

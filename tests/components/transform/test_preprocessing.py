@@ -16,7 +16,7 @@ from components.features import Columns
 from components.trainer.transform_graph import TransformGraph
 from components.trainer.two_tower import AD_ID, ADS, USER, USER_ID
 from components.transform import ad_memo
-from components.transform.lookup import find, sort_by_fingerprint
+from components.transform.lookup import lookup_rows, sort_by_fingerprint
 from components.transform.text_encoder import load
 
 Rows = list[dict[str, Any]]
@@ -136,7 +136,7 @@ def test_a_collision_of_fingerprints_never_gives_the_wrong_row(
     table = tf.constant([keys[number] for number in order])
     queries = tf.constant([*keys, b"g", b""])
     for query, row in zip(
-        queries.numpy(), find(queries, table, tf.constant(fingerprints)), strict=True
+        queries.numpy(), lookup_rows(queries, table, tf.constant(fingerprints)), strict=True
     ):
         assert row == -1 or table[int(row)] == query
 
