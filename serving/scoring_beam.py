@@ -121,7 +121,7 @@ class _Score(beam.DoFn):
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            self._loaded = Tower(folder, together=8192)
+            self._loaded = Tower(folder, batch_size=8192)
         self._scorer = make_scorer(self._ads, self._best)
 
     def process(self, part: _Part) -> None:

@@ -17,8 +17,8 @@ from components.serving_root import in_service
 
 Floats = NDArray[np.float32]
 
-_USERS_TOGETHER = 8192
-_ADS_TOGETHER = 256
+_USERS_A_BATCH = 8192
+_ADS_A_BATCH = 256
 
 
 class Tower:
@@ -26,16 +26,16 @@ class Tower:
 
     Args:
         folder: its SavedModel, a path or a URI.
-        together: rows that are embedded in one call.
+        batch_size: rows that are embedded in one call.
 
     Attributes:
         inputs: the columns that it takes, with their types.
     """
 
-    def __init__(self, folder: str, together: int) -> None:
+    def __init__(self, folder: str, batch_size: int) -> None:
         self._model = tf.saved_model.load(folder)
         self._signature = self._model.signatures[RAW_SIGNATURE]
-        self._together = together
+        self._batch_size = batch_size
         self.inputs = input_types(self._signature)
 
     def embed(self, rows: pa.Table) -> Floats:
@@ -43,8 +43,8 @@ class Tower:
         inputs = {name: to_tensor(rows[name], dtype) for name, dtype in self.inputs.items()}
         width = self._signature.structured_outputs[LOGIT_EMBEDDING].shape[1]
         embeddings = np.empty((len(rows), width), np.float32)
-        for start in range(0, len(rows), self._together):
-            part = slice(start, start + self._together)
+        for start in range(0, len(rows), self._batch_size):
+            part = slice(start, start + self._batch_size)
             answer = self._signature(**{name: column[part] for name, column in inputs.items()})
             embeddings[part] = answer[LOGIT_EMBEDDING]
         return embeddings
@@ -74,8 +74,8 @@ class Towers:
         self.version = self.in_service.number
         folder = self.in_service.folder(USER_TOWER)
         self.columns = Columns.of_model(folder)
-        self.user_tower = Tower(str(folder), _USERS_TOGETHER)
-        self.item_tower = Tower(self.in_service.folders[ITEM_TOWER], _ADS_TOGETHER)
+        self.user_tower = Tower(str(folder), _USERS_A_BATCH)
+        self.item_tower = Tower(self.in_service.folders[ITEM_TOWER], _ADS_A_BATCH)
 
     def embed_users(self, users: pa.Table) -> Floats:
         """Returns the logit embeddings [N, D] of users."""
