@@ -110,3 +110,8 @@ def test_examples_in_docstrings_do_what_they_say(module: str) -> None:
     found = doctest.testmod(importlib.import_module(module))
     assert found.attempted
     assert not found.failed
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_holds_no_conflict_of_a_merge(page: str) -> None:
+    assert not re.search(r"^(<{7}|>{7}) ", (ROOT / page).read_text(), re.MULTILINE)
