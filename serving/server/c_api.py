@@ -187,16 +187,18 @@ class Tensor:
         Raises:
             ServingError: of a dtype that has no values to show, such as a resource.
         """
-        data = self._api.TF_TensorData(self.pointer)
         elements = math.prod(self.shape)
+        if self.dtype not in _DTYPES and self.dtype != _STRING:
+            raise ServingError(Code.UNIMPLEMENTED, f"A tensor of dtype {self.dtype} has no values")
+        if not elements:  # then TF_TensorData reads what is not there
+            return np.empty(0, _DTYPES.get(self.dtype, object))
+        data = self._api.TF_TensorData(self.pointer)
         if self.dtype == _STRING:
             return np.array(
                 [self._string(data + _STRING_BYTES * number) for number in range(elements)],
                 dtype=object,
             )
-        if self.dtype not in _DTYPES:
-            raise ServingError(Code.UNIMPLEMENTED, f"A tensor of dtype {self.dtype} has no values")
-        content = ctypes.string_at(data, self._api.TF_TensorByteSize(self.pointer)) if data else b""
+        content = ctypes.string_at(data, self._api.TF_TensorByteSize(self.pointer))
         return np.frombuffer(content, _DTYPES[self.dtype])
 
     def array(self) -> np.ndarray:
