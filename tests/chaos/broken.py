@@ -81,7 +81,7 @@ def _remake(folder: Path) -> None:
         shutil.rmtree(folder)
     elif os.path.lexists(folder):
         folder.unlink()
-    folder.mkdir()
+    folder.mkdir(parents=True)
 
 
 BREAKS: dict[str, Break] = {

@@ -1,12 +1,14 @@
-"""Pushes, rollbacks and withdrawals that are killed at random moments, readers meanwhile."""
+"""Pushes, rollbacks and withdrawals that are killed, before a chosen step or at any moment."""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,7 +20,9 @@ from components.pusher.withdraw import rollback, withdraw
 from components.serving_root import versions, withdrawn
 from tests.chaos.roots import KEEP, check_folders, check_readers, check_tidy, make_models, numbers
 
-_LONGEST = 0.02  # seconds until the kill: a few pushes of small models
+_LONGEST = 0.1  # seconds until the kill: a few pushes of small models
+_STEPS = 150  # a push has about sixty
+_CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.copyfile")
 
 
 def kill_pushes(folder: Path, kills: int, seed: int = 1) -> Counter[str]:
@@ -59,15 +63,32 @@ def kill_pushes(folder: Path, kills: int, seed: int = 1) -> Counter[str]:
 
 
 def _run_then_kill(root: Path, trainings: list[Path], draw: random.Random) -> None:
+    steps = draw.randrange(_STEPS) if draw.random() < 0.5 else None
     seconds, seed = draw.uniform(0, _LONGEST), draw.random()
     process = os.fork()
     if process == 0:
         with contextlib.suppress(BaseException):
+            if steps is not None:
+                _end_before_step(steps)
             _work(root, trainings, random.Random(seed))
         os._exit(1)
-    time.sleep(seconds)
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
+    if steps is None:
+        time.sleep(seconds)
+        os.kill(process, signal.SIGKILL)
+    _, status = os.waitpid(process, 0)
+    assert os.WIFSIGNALED(status), "it ended by itself"
+
+
+def _end_before_step(step: int) -> None:
+    """Lets this process kill itself before so many changes of the file system."""
+    left = itertools.count(step, -1)
+
+    def count(event: str, arguments: tuple[object, ...]) -> None:
+        writes = event == "open" and "w" in str(arguments[1])
+        if (event in _CHANGES or writes) and next(left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
 
 
 def _work(root: Path, trainings: list[Path], draw: random.Random) -> None:

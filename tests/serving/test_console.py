@@ -119,7 +119,7 @@ def test_the_command(root: Path, people: Path, tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         said = process.stdout.readline()
-        assert f"http://127.0.0.1:{ports['--port']}/console" in said
+        assert f"http://127.0.0.1:{ports['--rest_api_port']}/console" in said
         assert "Text 1" in get(said.split()[0])
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
