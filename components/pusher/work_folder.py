@@ -195,8 +195,7 @@ def sync_if_there(path: Path) -> None:
 
 
 def _recover(root: Path, work: Path) -> None:
-    if os.path.lexists(work / _SET_ASIDE) and not (work / _SET_ASIDE).is_dir():
-        (work / _SET_ASIDE).rename(work / f"{_SET_ASIDE}-file")
+    _make_way(work / _SET_ASIDE)
     for path in sorted(work.iterdir()):
         if path.name in (STAGING, _PRUNED) or path.name.endswith(PARTIAL):
             _delete(path)
@@ -225,6 +224,7 @@ def _is_understood(path: Path) -> bool:
 def _set_aside(root: Path, path: Path) -> None:
     """Takes what nobody can make sense of out of the way, and says so; it is not lost."""
     folder = root / WORK_FOLDER / _SET_ASIDE
+    _make_way(folder)
     folder.mkdir(exist_ok=True)
     name = "-".join(path.relative_to(root).parts).removeprefix(f"{WORK_FOLDER}-")
     target = next(
@@ -234,6 +234,12 @@ def _set_aside(root: Path, path: Path) -> None:
     )
     path.rename(target)
     _LOGGER.warning("%s: not understood, moved to %s", path, target)
+
+
+def _make_way(set_aside: Path) -> None:
+    """Renames what is no folder where that of things set aside should be; it is set aside then."""
+    if os.path.lexists(set_aside) and not set_aside.is_dir():
+        set_aside.rename(set_aside.with_name(f"{_SET_ASIDE}-file"))
 
 
 def _delete(path: Path) -> None:
