@@ -1,0 +1,91 @@
+"""Finds out, before TensorFlow is loaded, that a run would do what an earlier one did.
+
+TFX decides node by node what is cached, and loading it takes most of the time of a run in which
+everything is. Nothing a node depends on changed where the settings, the input's bytes, the schema,
+the code, the installed packages, the text encoder and the serving root are what they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sysconfig
+from pathlib import Path
+
+from components.example_gen.layout import find_layout, name_under
+from components.pusher.cache_key import push_cache_key
+from pipeline.config import PipelineConfig
+from pipeline.run_record import NodeRecord, RunRecord
+from pipeline.runs import find_runs
+
+# Where a run is kept, tried or deployed says nothing about what its nodes do here.
+_WITHOUT_EFFECT = {"runs", "tune", "deploy"}
+
+
+def run_cache_key(config: PipelineConfig) -> str:
+    """Returns a digest of all that the nodes of a run on this machine depend on."""
+    layout = find_layout(config.data.input)
+    files = [file for of_split in layout.files().values() for file in of_split]
+    depends_on = {
+        "settings": config.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
+        "input": {name_under(layout.base, file): _digest(Path(file)) for file in files},
+        "schema": _digest(config.data.schema_file),
+        "encoder": _digest_of_folder(Path(config.text_encoder.encoder)),
+        "preprocessor": _digest_of_folder(Path(config.text_encoder.preprocessor or "")),
+        "code": _digest_of_code(),
+        "packages": _installed_packages(),
+        "serving root": push_cache_key(config.pusher.serving_root),
+    }
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+
+
+def find_unchanged(record: RunRecord, folder: Path) -> RunRecord | None:
+    """Finds the newest run that pushed, under the same key, what is still in service.
+
+    Args:
+        record: A run that is about to begin, with its `cache_key`.
+        folder: Where the pipeline's runs are.
+
+    Returns:
+        The earlier run; None where there is none, or where files of its nodes are gone.
+    """
+    for earlier in reversed(find_runs(folder)):
+        if earlier.status == "pushed" and earlier.cache_key == record.cache_key:
+            outputs = [output for node in earlier.nodes for output in node.outputs.values()]
+            return earlier if all(Path(output).exists() for output in outputs) else None
+    return None
+
+
+def reuse(earlier: RunRecord, record: RunRecord) -> None:
+    """Puts the outputs of an earlier run into the record of one that has nothing to do."""
+    record.nodes = [
+        NodeRecord(id=node.id, state="cached", seconds=0, outputs=node.outputs)
+        for node in earlier.nodes
+    ]
+    record.version = earlier.version
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _digest_of_folder(folder: Path) -> dict[str, str]:
+    """Of every file in it; of none where the settings name no folder of this machine."""
+    if folder == Path() or not folder.is_dir():
+        return {}
+    return {str(file): _digest(file) for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def _digest_of_code() -> str:
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for package in ("components", "serving", "pipeline"):
+        for file in sorted((root / package).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _installed_packages() -> list[str]:
+    """Names and versions, as the folders say in which installers keep them."""
+    return sorted(info.name for info in Path(sysconfig.get_path("purelib")).glob("*.dist-info"))
