@@ -25,6 +25,7 @@ from pipeline.interruption import Interrupted, received
 from pipeline.prepare import check_data, check_machine, prepare
 from pipeline.quiet import output_to
 from pipeline.run_record import NodeRecord, RunRecord, Status, hold
+from pipeline.unchanged import find_unchanged, reuse, run_cache_key
 
 if TYPE_CHECKING:
     from pipeline.local_nodes import LocalNodes
@@ -72,7 +73,7 @@ def _run(config: PipelineConfig, record: RunRecord, display: Display, again: boo
     logging.getLogger("components").setLevel(logging.INFO)
     try:
         with output_to(record.folder / LOG_FILE):
-            _run_nodes(_load(config, display, again), record, display)
+            _run_or_reuse(config, record, display, again)
         record.status, record.exit_code = "pushed", 0
     except (Exception, Interrupted) as error:
         if number := received():
@@ -118,6 +119,19 @@ def _new_record(config: PipelineConfig, data: InputSummary) -> RunRecord:
         data={name: getattr(data, name) for name in _DATA_FACTS},
         nodes=[],
     )
+
+
+def _run_or_reuse(config: PipelineConfig, record: RunRecord, display: Display, again: bool) -> None:
+    """Runs the nodes, unless an earlier run did all that they would do."""
+    if config.cache:
+        record.cache_key = run_cache_key(config)
+        earlier = find_unchanged(record, config.folder)
+        if earlier is not None:
+            with display.step("every node") as step:
+                reuse(earlier, record)
+                step.note = f"cached: nothing changed since run {earlier.run_id}"
+            return
+    _run_nodes(_load(config, display, again), record, display)
 
 
 def _load(config: PipelineConfig, display: Display, again: bool) -> LocalNodes:

@@ -60,6 +60,7 @@ class RunRecord(BaseModel):
         config: the effective settings.
         data: what was found in the input.
         nodes: in the order they ran.
+        cache_key: a digest of all that its nodes depend on; none where it was not to use the cache.
         version: the version in the serving root, if it pushed.
     """
 
@@ -72,6 +73,7 @@ class RunRecord(BaseModel):
     config: dict[str, Any]
     data: dict[str, Any]
     nodes: list[NodeRecord]
+    cache_key: str | None = None
     version: int | None = None
 
     def output(self, node: str, name: str) -> Path | None:

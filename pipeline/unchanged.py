@@ -12,11 +12,14 @@ import json
 import sysconfig
 from pathlib import Path
 
-from components.example_gen.layout import find_layout, name_under
+from components.example_gen.layout import find_layout
 from components.pusher.cache_key import push_cache_key
 from pipeline.config import PipelineConfig
 from pipeline.run_record import NodeRecord, RunRecord
 from pipeline.runs import find_runs
+
+_PROJECT = Path(__file__).parents[1]
+_CODE = ("components", "serving", "pipeline")
 
 # Where a run is kept, tried or deployed says nothing about what its nodes do here.
 _WITHOUT_EFFECT = {"runs", "tune", "deploy"}
@@ -24,15 +27,14 @@ _WITHOUT_EFFECT = {"runs", "tune", "deploy"}
 
 def run_cache_key(config: PipelineConfig) -> str:
     """Returns a digest of all that the nodes of a run on this machine depend on."""
-    layout = find_layout(config.data.input)
-    files = [file for of_split in layout.files().values() for file in of_split]
+    encoder = config.text_encoder
     depends_on = {
         "settings": config.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
-        "input": {name_under(layout.base, file): _digest(Path(file)) for file in files},
-        "schema": _digest(config.data.schema_file),
-        "encoder": _digest_of_folder(Path(config.text_encoder.encoder)),
-        "preprocessor": _digest_of_folder(Path(config.text_encoder.preprocessor or "")),
-        "code": _digest_of_code(),
+        "input": find_layout(config.data.input).fingerprint(),
+        "schema": _digests(config.data.schema_file),
+        "encoder": _digests(encoder.encoder),
+        "preprocessor": _digests(encoder.preprocessor),
+        "code": [_digests(_PROJECT / folder, "*.py") for folder in _CODE],
         "packages": _installed_packages(),
         "serving root": push_cache_key(config.pusher.serving_root),
     }
@@ -65,25 +67,15 @@ def reuse(earlier: RunRecord, record: RunRecord) -> None:
     record.version = earlier.version
 
 
+def _digests(path: str | Path | None, pattern: str = "*") -> dict[str, str]:
+    """Of a file, or of those in a folder; of none where it is neither on this machine."""
+    found = [Path(path), *Path(path).rglob(pattern)] if path else []
+    return {str(file): _digest(file) for file in sorted(found) if file.is_file()}
+
+
 def _digest(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _digest_of_folder(folder: Path) -> dict[str, str]:
-    """Of every file in it; of none where the settings name no folder of this machine."""
-    if folder == Path() or not folder.is_dir():
-        return {}
-    return {str(file): _digest(file) for file in sorted(folder.rglob("*")) if file.is_file()}
-
-
-def _digest_of_code() -> str:
-    root = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for package in ("components", "serving", "pipeline"):
-        for file in sorted((root / package).rglob("*.py")):
-            digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def _installed_packages() -> list[str]:
