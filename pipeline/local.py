@@ -18,6 +18,7 @@ from components.errors import (
     reason,
 )
 from components.example_gen.csv_reader import InputSummary
+from components.pusher.cache_key import push_cache_key
 from pipeline.config import PipelineConfig
 from pipeline.display import Display
 from pipeline.guard import guarded
@@ -132,6 +133,7 @@ def _run_or_reuse(config: PipelineConfig, record: RunRecord, display: Display, a
                 step.note = f"cached: nothing changed since run {earlier.run_id}"
             return
     _run_nodes(_load(config, display, again), record, display)
+    record.push_cache_key = push_cache_key(config.pusher.serving_root)
 
 
 def _load(config: PipelineConfig, display: Display, again: bool) -> LocalNodes:

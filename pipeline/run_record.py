@@ -60,7 +60,9 @@ class RunRecord(BaseModel):
         config: the effective settings.
         data: what was found in the input.
         nodes: in the order they ran.
-        cache_key: a digest of all that its nodes depend on; none where it was not to use the cache.
+        cache_key: a digest of all that its nodes depend on, but for what is in service; none where
+            the cache was not to be used.
+        push_cache_key: tells whether what it pushed is in service still, if it pushed.
         version: the version in the serving root, if it pushed.
     """
 
@@ -74,6 +76,7 @@ class RunRecord(BaseModel):
     data: dict[str, Any]
     nodes: list[NodeRecord]
     cache_key: str | None = None
+    push_cache_key: str | None = None
     version: int | None = None
 
     def output(self, node: str, name: str) -> Path | None:

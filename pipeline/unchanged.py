@@ -2,7 +2,8 @@
 
 TFX decides node by node what is cached, and loading it takes most of the time of a run in which
 everything is. Nothing a node depends on changed where the settings, the input's bytes, the schema,
-the code, the installed packages, the text encoder and the serving root are what they were.
+the code, the installed packages and the text encoder are what they were, and what was pushed then
+is in service still.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _WITHOUT_EFFECT = {"runs", "tune", "deploy"}
 
 
 def run_cache_key(config: PipelineConfig) -> str:
-    """Returns a digest of all that the nodes of a run on this machine depend on."""
+    """Returns a digest of all that the nodes depend on, but for what is in service."""
     encoder = config.text_encoder
     depends_on = {
         "settings": config.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
@@ -36,7 +37,6 @@ def run_cache_key(config: PipelineConfig) -> str:
         "preprocessor": _digests(encoder.preprocessor),
         "code": [_digests(_PROJECT / folder, "*.py") for folder in _CODE],
         "packages": _installed_packages(),
-        "serving root": push_cache_key(config.pusher.serving_root),
     }
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
 
@@ -51,8 +51,9 @@ def find_unchanged(record: RunRecord, folder: Path) -> RunRecord | None:
     Returns:
         The earlier run; None where there is none, or where files of its nodes are gone.
     """
+    in_service = push_cache_key(Path(record.config["pusher"]["serving_root"]))
     for earlier in reversed(find_runs(folder)):
-        if earlier.status == "pushed" and earlier.cache_key == record.cache_key:
+        if earlier.cache_key == record.cache_key and earlier.push_cache_key == in_service:
             outputs = [output for node in earlier.nodes for output in node.outputs.values()]
             return earlier if all(Path(output).exists() for output in outputs) else None
     return None
@@ -65,6 +66,7 @@ def reuse(earlier: RunRecord, record: RunRecord) -> None:
         for node in earlier.nodes
     ]
     record.version = earlier.version
+    record.push_cache_key = earlier.push_cache_key
 
 
 def _digests(path: str | Path | None, pattern: str = "*") -> dict[str, str]:
