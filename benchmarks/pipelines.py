@@ -187,9 +187,10 @@ def count_records(split: Path) -> int:
 
 
 def _distinct_texts(examples: Path) -> int:
-    from components.evaluator.score import count_texts
+    from components.evaluator.survey import count_texts
 
-    return len(count_texts(str(examples / f"Split-{TRAIN}"), Columns()))
+    files = [str(file) for file in (examples / f"Split-{TRAIN}").glob("*.gz")]
+    return len(count_texts(files, Columns().text).values())
 
 
 def _auc_by_tfma(evaluation: Path) -> float:

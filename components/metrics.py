@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 _RELIABILITY_BINS = 10
+
+
+def _whole(count: float) -> int | float:
+    return int(count) if count == int(count) else count
+
+
+# A number of rows, each counted by its weight.
+Count = Annotated[int | float, BeforeValidator(_whole)]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.integer]
@@ -70,12 +78,13 @@ class ClickMetrics(BaseModel):
         ece: expected calibration error, see `calibration_error`.
         precision: share of clicks among the rows at or above the operating point.
         recall: share of the clicks that are at or above the operating point.
+        named: the metrics that the settings name, by their names in TFMA's results.
     """
 
     model_config = ConfigDict(frozen=True)
 
-    rows: int | float
-    clicks: int | float
+    rows: Count
+    clicks: Count
     mean_probability: float | None
     auc: Estimate
     ad_auc: float | None
@@ -87,49 +96,12 @@ class ClickMetrics(BaseModel):
     ece: float | None
     precision: float | None
     recall: float | None
+    named: dict[str, float] = {}
 
-
-def click_metrics(
-    labels: Integers,
-    scores: Floats,
-    ads: Integers,
-    users: Integers | None,
-    *,
-    confidence: float,
-    operating_point: float,
-    weights: Weights | None = None,
-) -> ClickMetrics:
-    """Computes every metric of the rows.
-
-    Args:
-        labels: [N] 1 for a click, else 0.
-        scores: [N] predicted probabilities.
-        ads: [N] number of the row's ad.
-        users: [N] number of the row's user, -1 if unknown; None where the data has no users.
-        confidence: certainty of each bound of the AUC.
-        operating_point: probability from which a click is predicted.
-        weights: of the rows.
-    """
-    weights = weights or Weights.ones(len(labels))
-    rows, clicks = float(weights.sums.sum()), float(weights.sums @ labels)
-    total = float(weights.sums @ scores)
-    predicted = scores >= operating_point
-    hits = float(weights.sums[predicted] @ labels[predicted])
-    return ClickMetrics(
-        rows=_whole(rows),
-        clicks=_whole(clicks),
-        mean_probability=_ratio(total, rows),
-        auc=auc(labels, scores, confidence, weights),
-        ad_auc=grouped_auc(labels, scores, ads, weights),
-        user_auc=None if users is None else grouped_auc(labels, scores, users, weights),
-        pr_auc=average_precision(labels, scores, weights),
-        log_loss=log_loss(labels, scores, weights),
-        normalized_entropy=normalized_entropy(labels, scores, weights),
-        calibration=_ratio(total, clicks),
-        ece=calibration_error(labels, scores, weights),
-        precision=_ratio(hits, weights.sums[predicted].sum()),
-        recall=_ratio(hits, clicks),
-    )
+    def value(self, name: str) -> float | None:
+        """Returns a metric by its field or by its name in TFMA's results; None if undefined."""
+        found = self.named.get(name, getattr(self, name, None))
+        return found.value if isinstance(found, Estimate) else found
 
 
 def auc(
@@ -285,7 +257,8 @@ def reliability(labels: Integers, scores: Floats, weights: Weights | None = None
     The bins are those of scikit-learn's `calibration_curve(strategy="quantile", n_bins=10)`.
     """
     sums = (weights or Weights.ones(len(labels))).sums
-    edges = quantiles(scores, np.linspace(0, 1, _RELIABILITY_BINS + 1)[1:-1], weights)
+    percents = np.linspace(0, 1, _RELIABILITY_BINS + 1)[1:-1] * 100
+    edges = quantiles(scores, percents / 100, weights)
     bins = np.searchsorted(edges, scores)
     rows, clicks, total = (_sums(bins, sums * each) for each in (1, labels, scores))
     used = rows > 0
@@ -303,7 +276,9 @@ def quantiles(scores: Floats, shares: Floats, weights: Weights | None = None) ->
         scores[order][np.minimum(np.searchsorted(above, at, side="right"), len(order) - 1)]
         for at in (np.floor(place), np.ceil(place))
     )
-    return low + (high - low) * (place - np.floor(place))
+    part = place - np.floor(place)
+    # From the nearer end, as NumPy does it: whether a score is at an edge depends on the last bit.
+    return np.where(part < 0.5, low + (high - low) * part, high - (high - low) * (1 - part))
 
 
 def calibration_error(
@@ -390,11 +365,3 @@ def _quantile(confidence: float) -> float:
 
 def _sums(bins: Integers, weights: Floats) -> Floats:
     return np.bincount(bins, weights).astype(np.float64)
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return float(part / whole) if whole else None
-
-
-def _whole(number: float) -> int | float:
-    return int(number) if number.is_integer() else number

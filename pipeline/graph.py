@@ -81,9 +81,8 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
     evaluator = ClickEvaluator(
         examples=examples,
         model=trainer.outputs["model"],
-        settings=config.evaluator.model_dump_json(),
-        min_auc=config.evaluator.min_auc,
-        columns=config.data.columns.model_dump_json(),
+        settings=config.evaluator,
+        columns=config.data.columns,
         serving_root=str(config.pusher.serving_root),
         push_cache_key=prepared.push_cache_key,
     ).with_id("evaluator")

@@ -106,7 +106,8 @@ def _values(schema: dict[str, Any], root: dict[str, Any]) -> str:
     if kind == "array":
         return f"list of {_values(schema.get('items', {}), root)}"
     if kind == "mapping" and "properties" not in schema:
-        return f"mapping to {_values(schema.get('additionalProperties', {}), root)}"
+        values = schema.get("additionalProperties", True)
+        return f"mapping to {_values({} if values is True else values, root)}"
     if schema.get("format") == "path":
         kind = "path"
     limits = [text.format(schema[limit]) for limit, text in LIMITS.items() if limit in schema]

@@ -15,8 +15,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from components.errors import InputError
-from components.evaluator.slices import SEEN_IN_TRAINING, Slice, label, slices
-from components.evaluator.tables import TRAINING_ROWS
+from components.evaluator.slices import Slice, label, slices
 from components.example_gen.csv_types import TEXT
 from components.features import RECOMMENDER
 from components.trainer.recommender import Catalogue, read_catalogue
@@ -114,10 +113,7 @@ class Audience:
         rows = RawRows(csv, towers.columns, towers.user_tower.inputs)
         names = list(towers.user_tower.inputs)
         users = _evenly(rows, -(-rows.count // _MOST_USERS)).select(names)
-        # `slices` also parts rows by whether their ad was trained on; users have no ad.
-        no_ad = users.append_column(TRAINING_ROWS, pa.array(np.zeros(len(users), np.int64)))
-        parts = slices(no_ad, towers.columns, (), _MOST_VALUES)
-        return Audience(users, [part for part in parts if SEEN_IN_TRAINING not in part.where])
+        return Audience(users, list(slices(users, towers.columns, _MOST_VALUES)))
 
     @staticmethod
     def of_attributes(given: Sequence[Mapping[str, str]], towers: Towers) -> Audience:

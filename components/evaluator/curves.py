@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from components.metrics import Floats, Integers, cumulative_counts, reliability
+from components.metrics import (
+    Count,
+    Floats,
+    Integers,
+    Weights,
+    cumulative_counts,
+    reliability,
+)
 
 _POINTS = 200
 _HISTOGRAM_BINS = 40
@@ -27,8 +34,8 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    rows: int
-    clicks: int
+    rows: Count
+    clicks: Count
     mean_probability: float
 
 
@@ -38,8 +45,8 @@ class Histogram(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     edges: list[float]
-    clicks: list[int]
-    non_clicks: list[int]
+    clicks: list[Count]
+    non_clicks: list[Count]
 
 
 class Curves(BaseModel):
@@ -62,10 +69,12 @@ class Curves(BaseModel):
     histogram: Histogram
 
 
-def curves(labels: Integers, scores: Floats) -> Curves:
-    """Computes the plots of `labels` [N] and `scores` [N], N at least 1."""
-    hits, predicted = cumulative_counts(labels, scores)
-    clicks, others = hits[-1], len(labels) - hits[-1]
+def curves(labels: Integers, scores: Floats, weights: Weights | None = None) -> Curves:
+    """Computes the plots of `labels` [N], `scores` [N] and their weights, N at least 1."""
+    weights = weights or Weights.ones(len(labels))
+    hits, predicted = cumulative_counts(labels, scores, weights)
+    lift = _lift(hits, predicted, np.unique(scores)[::-1])
+    clicks, others = hits[-1], predicted[-1] - hits[-1]
     shown = np.unique(np.linspace(0, len(hits) - 1, _POINTS).round().astype(int))
     hits, predicted = hits[shown], predicted[shown]
     return Curves(
@@ -78,28 +87,45 @@ def curves(labels: Integers, scores: Floats) -> Curves:
         precision_recall=_points(hits / clicks, hits / predicted) if clicks else None,
         reliability=[
             Part(rows=rows, clicks=clicks, mean_probability=mean)
-            for rows, clicks, mean in zip(*reliability(labels, scores), strict=True)
+            for rows, clicks, mean in zip(*reliability(labels, scores, weights), strict=True)
         ],
-        lift=[
-            Part(
-                rows=len(part),
-                clicks=int(labels[part].sum()),
-                mean_probability=float(scores[part].mean()),
-            )
-            for part in np.array_split(np.argsort(-scores, kind="stable"), _LIFT_PARTS)
-            if len(part)
-        ],
-        histogram=_histogram(labels, scores),
+        lift=lift,
+        histogram=_histogram(labels, scores, weights),
     )
 
 
-def _histogram(labels: Integers, scores: Floats) -> Histogram:
+def _lift(hits: Floats, predicted: Floats, scores: Floats) -> list[Part]:
+    """Returns tenths of the rows, those with the highest scores first.
+
+    Rows of one score that are in two tenths have as many clicks in each as there are on average.
+
+    Args:
+        hits: [M] clicks at or above each distinct score, from the highest down.
+        predicted: [M] rows, likewise.
+        scores: [M] distinct scores.
+    """
+    rows = np.diff(predicted, prepend=0)
+    edges = np.unique(np.round(np.linspace(0, predicted[-1], _LIFT_PARTS + 1)))
+    parts = zip(
+        *(
+            np.diff(np.interp(edges, np.append(0, predicted), np.append(0, sums)))
+            for sums in (predicted, hits, np.cumsum(rows * scores))
+        ),
+        strict=True,
+    )
+    return [
+        Part(rows=count, clicks=clicks, mean_probability=total / count)
+        for count, clicks, total in parts
+    ]
+
+
+def _histogram(labels: Integers, scores: Floats, weights: Weights) -> Histogram:
     edges = np.linspace(0, scores.max() or 1.0, _HISTOGRAM_BINS + 1)
-    return Histogram(
-        edges=edges.tolist(),
-        clicks=np.histogram(scores[labels == 1], edges)[0].tolist(),
-        non_clicks=np.histogram(scores[labels == 0], edges)[0].tolist(),
+    clicks, others = (
+        np.histogram(scores[labels == label], edges, weights=weights.sums[labels == label])[0]
+        for label in (1, 0)
     )
+    return Histogram(edges=edges.tolist(), clicks=clicks.tolist(), non_clicks=others.tolist())
 
 
 def _points(x: NDArray[np.float64], y: NDArray[np.float64]) -> Points:

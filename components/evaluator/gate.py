@@ -23,6 +23,7 @@ def judge(metrics: Metrics, settings: EvaluatorSettings) -> Verdict:
         *_calibration(metrics, settings),
         *_normalized_entropy(metrics, settings),
         *_ece(metrics, settings),
+        *_rules(metrics, settings),
     ]
     return Verdict(judgements=tuple(judgements))
 
@@ -157,11 +158,30 @@ def _ece(metrics: Metrics, settings: EvaluatorSettings) -> Iterator[Judgement]:
     )
 
 
-def _judgement(rests_on: ClickMetrics, **fields: Any) -> Judgement:
+def _rules(metrics: Metrics, settings: EvaluatorSettings) -> Iterator[Judgement]:
+    slices = {frozenset(part.where.items()): part.metrics for part in metrics.slices}
+    for rule in settings.rules:
+        where = {} if not rule.slice else {"slice": label(rule.slice)}
+        of_slice = slices.get(frozenset(rule.slice.items())) if rule.slice else metrics.overall
+        measured = None if of_slice is None else of_slice.value(rule.metric)
+        yield _judgement(
+            of_slice,
+            rule="rules",
+            what=rule.metric,
+            **where,
+            at_least=rule.at_least,
+            at_most=rule.at_most,
+            measured=measured,
+            note="" if measured is not None else "no rows" if of_slice is None else "undefined",
+        )
+
+
+def _judgement(rests_on: ClickMetrics | None, **fields: Any) -> Judgement:
     """Makes a judgement that, if not told otherwise, passes if `measured` is within its bounds."""
     bounds = {side: fields.get(side) for side in ("at_least", "at_most")}
     fields.setdefault("passed", _within(fields["measured"], **bounds))
-    return Judgement(rows=rests_on.rows, clicks=rests_on.clicks, **fields)
+    counts = {} if rests_on is None else {"rows": rests_on.rows, "clicks": rests_on.clicks}
+    return Judgement(**{"rows": 0, "clicks": 0, **counts, **fields})
 
 
 def _within(

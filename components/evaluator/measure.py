@@ -1,32 +1,12 @@
-"""Measures a model on its scored rows: overall, by slice, and against the model in service."""
+"""What is measured of a model: overall, by slice, and against the model in service."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from components.evaluator.curves import Curves, curves
+from components.evaluator.curves import Curves
 from components.evaluator.files import read_file
-from components.evaluator.settings import EvaluatorSettings
-from components.evaluator.slices import slices
-from components.evaluator.tables import BASELINE_PROBABILITY
-from components.features import PROBABILITY, Columns
-from components.metrics import (
-    ClickMetrics,
-    Estimate,
-    Floats,
-    Integers,
-    Weights,
-    auc_difference,
-    click_metrics,
-    is_probability,
-    quantiles,
-)
-from components.outcomes import weights_of
+from components.metrics import ClickMetrics, Count, Estimate
 
 METRICS_FILE = "metrics.json"
 
@@ -45,21 +25,6 @@ class SliceMetrics(BaseModel):
     metrics: ClickMetrics
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """The model in service.
-
-    Attributes:
-        model: its folder; None if no model is in service.
-        problem: why it did not score the rows; empty if it did.
-        scores: its probabilities of the rows [N].
-    """
-
-    model: str | None
-    problem: str = ""
-    scores: Floats | None = None
-
-
 class BaselineMetrics(BaseModel):
     """The model in service, on the same rows.
 
@@ -68,6 +33,7 @@ class BaselineMetrics(BaseModel):
         problem: why it could not be compared with; empty if it was.
         metrics: its metrics.
         auc_drop: its AUC less that of the new model, see `metrics.auc_difference`.
+        curves: the points of its plots.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -76,6 +42,7 @@ class BaselineMetrics(BaseModel):
     problem: str
     metrics: ClickMetrics | None = None
     auc_drop: Estimate = Estimate(value=None)
+    curves: Curves | None = None
 
 
 class Metrics(BaseModel):
@@ -85,6 +52,7 @@ class Metrics(BaseModel):
         confidence: certainty of each bound.
         operating_point: probability from which a click is predicted.
         unusable_rows: rows whose probability is not one; nothing else counts them.
+        auc_rounding: most that the AUC of all rows may be off; 0 up to a million rows.
         overall: the metrics of all rows.
         slices: the metrics of each slice.
         baseline: the model in service.
@@ -95,7 +63,8 @@ class Metrics(BaseModel):
 
     confidence: float
     operating_point: float
-    unusable_rows: int
+    unusable_rows: Count
+    auc_rounding: float = 0
     overall: ClickMetrics
     slices: tuple[SliceMetrics, ...]
     baseline: BaselineMetrics
@@ -109,100 +78,3 @@ def read_metrics(folder: str) -> Metrics:
         FileNotFoundError: there are none.
     """
     return Metrics.model_validate_json(read_file(folder, METRICS_FILE))
-
-
-def measure(
-    scored: pa.Table, columns: Columns, settings: EvaluatorSettings, baseline: Baseline
-) -> Metrics:
-    """Measures the model of a score table.
-
-    Args:
-        scored: as made by `tables.score_table`.
-        columns: which columns hold the text, the ids, the label and the attributes.
-        settings: the evaluator's settings.
-        baseline: the model in service.
-    """
-    usable = scored.filter(is_probability(scored[PROBABILITY].to_numpy()))
-    rows = _rows(usable, columns, settings)
-    return Metrics(
-        confidence=settings.confidence,
-        operating_point=rows.operating_point,
-        unusable_rows=len(scored) - len(usable),
-        overall=rows.metrics(),
-        slices=tuple(
-            SliceMetrics(where=part.where, metrics=rows.take(part.rows).metrics())
-            for part in slices(usable, columns, settings.crosses, settings.max_slices)
-        ),
-        baseline=_compare(rows, usable[BASELINE_PROBABILITY], baseline),
-        curves=curves(rows.labels, rows.scores) if len(usable) else None,
-    )
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Rows as arrays [N], and how they are measured; `users` is None where there is no user id."""
-
-    labels: Integers
-    scores: Floats
-    ads: Integers
-    users: Integers | None
-    confidence: float
-    operating_point: float
-    weights: Weights
-
-    def take(self, positions: Integers) -> _Rows:
-        return replace(
-            self,
-            labels=self.labels[positions],
-            scores=self.scores[positions],
-            ads=self.ads[positions],
-            users=None if self.users is None else self.users[positions],
-            weights=self.weights.of(positions),
-        )
-
-    def metrics(self) -> ClickMetrics:
-        return click_metrics(
-            self.labels,
-            self.scores,
-            self.ads,
-            self.users,
-            confidence=self.confidence,
-            operating_point=self.operating_point,
-            weights=self.weights,
-        )
-
-
-def _rows(scored: pa.Table, columns: Columns, settings: EvaluatorSettings) -> _Rows:
-    scores = scored[PROBABILITY].to_numpy()
-    weights = weights_of(scored)
-    top_tenth = float(quantiles(scores, np.array([0.9]), weights)[0]) if len(scores) else 0.0
-    return _Rows(
-        labels=scored[columns.label].to_numpy(),
-        scores=scores,
-        ads=_numbers(scored[columns.ad_id]),
-        users=_numbers(scored[columns.user_id]) if columns.user_id else None,
-        confidence=settings.confidence,
-        operating_point=settings.operating_point or top_tenth,
-        weights=weights,
-    )
-
-
-def _compare(rows: _Rows, scores: pa.ChunkedArray, baseline: Baseline) -> BaselineMetrics:
-    """Measures the model in service by its `scores` of the rows."""
-    if baseline.problem:
-        return BaselineMetrics(model=baseline.model, problem=baseline.problem)
-    in_service = replace(rows, scores=scores.to_numpy())
-    return BaselineMetrics(
-        model=baseline.model,
-        problem="",
-        metrics=in_service.metrics(),
-        auc_drop=auc_difference(
-            rows.labels, in_service.scores, rows.scores, rows.confidence, rows.weights
-        ),
-    )
-
-
-def _numbers(column: pa.ChunkedArray) -> Integers:
-    """Numbers the distinct values [N]; a missing one is -1."""
-    indices = column.combine_chunks().dictionary_encode().indices
-    return pc.fill_null(indices, -1).to_numpy()

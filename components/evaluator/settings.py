@@ -2,11 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from components.settings import Settings, Share
+
+Text = Annotated[str, BeforeValidator(str)]  # YAML reads some values as numbers
+
+
+class MetricSettings(Settings):
+    """A metric of TFMA or Keras, as TFMA's MetricConfig names it; the name alone will do."""
+
+    class_name: str = Field(description="As in BalancedAccuracy.")
+    module: str = Field("", description="Where the class is, if it is not TFMA's or Keras'.")
+    config: dict[str, Any] = Field({}, description="Its options.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_name(cls, given: Any) -> Any:
+        return {"class_name": given} if isinstance(given, str) else given
+
+
+class SliceSettings(Settings):
+    """Slices of the eval split, as TFMA's SlicingSpec names them."""
+
+    feature_keys: tuple[str, ...] = Field(
+        (), description="Columns whose values make slices, each combination one."
+    )
+    feature_values: dict[str, Text] = Field({}, description="Columns that must have a value.")
+
+    @model_validator(mode="after")
+    def _names_a_column(self) -> SliceSettings:
+        if not self.feature_keys and not self.feature_values:
+            raise ValueError("expected feature_keys, feature_values or both")
+        return self
+
+
+class RuleSettings(Settings):
+    """What a metric must reach before a model is pushed."""
+
+    metric: str = Field(description="Its name in the results, as in balanced_accuracy.")
+    at_least: float | None = Field(None, description="Least that passes.")
+    at_most: float | None = Field(None, description="Most that passes.")
+    slice: dict[str, Text] = Field({}, description="The rows that it is measured on; {} for all.")
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> RuleSettings:
+        if self.at_least is None and self.at_most is None:
+            raise ValueError("expected at_least, at_most or both")
+        return self
 
 
 class EvaluatorSettings(Settings):
@@ -54,6 +99,21 @@ class EvaluatorSettings(Settings):
     )
     max_ece: Annotated[float, Field(ge=0, le=1)] | None = Field(
         None, description="Most expected calibration error; none for no bound."
+    )
+    metrics: tuple[MetricSettings, ...] = Field(
+        (),
+        description="More metrics of TFMA or Keras, as in [BalancedAccuracy, {class_name: "
+        "SpecificityAtSensitivity, config: {sensitivity: 0.9}}].",
+    )
+    rules: tuple[RuleSettings, ...] = Field(
+        (),
+        description="What any metric must reach, as in [{metric: balanced_accuracy, at_least: 0.6, "
+        "slice: {att_device: mobile}}].",
+    )
+    slices: tuple[SliceSettings, ...] = Field(
+        (),
+        description="More slices than each attribute makes, as in [{feature_keys: [att_device, "
+        "message_id]}, {feature_values: {att_os: ios}}].",
     )
     crosses: tuple[tuple[str, ...], ...] = Field(
         (), description="Attributes to slice by together, as in [[att_device, att_os]]."

@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from components.evaluator.files import read_file
+from components.evaluator.value_counts import COUNT, VALUE
 from components.features import PROBABILITY, Columns
 from components.metrics import Floats
-from components.outcomes import weights_of
 
-SCORES_FILE = "scores.parquet"
+TEXTS_FILE = "texts.parquet"
+SCORES_FILE = "scores.parquet"  # a folder of them, one for each file of examples
 ADS_FILE = "ads.parquet"
 
 BASELINE_PROBABILITY = "baseline_probability"
 TRAINING_ROWS = "training_rows"
 ROWS = "rows"
 CLICKS = "clicks"
-_PREDICTED = "predicted_clicks"
+
+
+@lru_cache(maxsize=1)
+def read_training_texts(folder: str) -> dict[str, int]:
+    """Reads how many rows of the train split have each text, from the TEXTS_FILE of a folder."""
+    table = pq.read_table(pa.BufferReader(read_file(folder, TEXTS_FILE)))
+    return dict(zip(table[VALUE].to_pylist(), table[COUNT].to_pylist(), strict=True))
+
+
+def with_training_rows(
+    rows: pa.Table, training_texts: Mapping[str, int], columns: Columns
+) -> pa.Table:
+    """Adds to rows [N] how many rows of the train split have their text."""
+    texts = rows[columns.text].combine_chunks().dictionary_encode()
+    counts = [training_texts.get(text, 0) for text in texts.dictionary.to_pylist()]
+    training_rows = np.array(counts, np.int64)[texts.indices.to_numpy()]
+    return rows.append_column(TRAINING_ROWS, pa.array(training_rows))
 
 
 def score_table(
@@ -32,42 +51,15 @@ def score_table(
     """Adds to the rows their probabilities and how often the train split shows their text.
 
     Args:
-        rows: the rows of the eval split [N].
+        rows: rows of the eval split [N].
         scores: [N] probabilities of the new model.
         baseline_scores: [N] probabilities of the model in service; None for nulls.
         training_texts: rows of the train split with each text.
         columns: which columns hold the text, the ids, the label and the attributes.
     """
-    texts = rows[columns.text].combine_chunks().dictionary_encode()
-    counts = [training_texts.get(text, 0) for text in texts.dictionary.to_pylist()]
-    training_rows = np.array(counts, np.int64)[texts.indices.to_numpy()]
-    return (
-        rows.append_column(PROBABILITY, pa.array(scores))
-        .append_column(
-            BASELINE_PROBABILITY,
-            pa.nulls(len(rows), pa.float64())
-            if baseline_scores is None
-            else pa.array(baseline_scores),
-        )
-        .append_column(TRAINING_ROWS, pa.array(training_rows))
+    others = (
+        pa.nulls(len(rows), pa.float64()) if baseline_scores is None else pa.array(baseline_scores)
     )
-
-
-def ad_table(scored: pa.Table, columns: Columns) -> pa.Table:
-    """Sums up each ad (id and text) of a score table, those with most rows first.
-
-    Returns:
-        The ad's id and text, ROWS, CLICKS, mean PROBABILITY and TRAINING_ROWS.
-    """
-    sums = weights_of(scored).sums
-    scored = scored.append_column(ROWS, pa.array(sums))
-    for name, values in ((CLICKS, scored[columns.label]), (_PREDICTED, scored[PROBABILITY])):
-        scored = scored.append_column(name, pa.array(sums * values.to_numpy()))
-    ads = scored.group_by([columns.ad_id, columns.text]).aggregate(
-        [(ROWS, "sum"), (CLICKS, "sum"), (_PREDICTED, "sum"), (TRAINING_ROWS, "max")]
-    )
-    names = [columns.ad_id, columns.text, ROWS, CLICKS, PROBABILITY, TRAINING_ROWS]
-    ads = ads.rename_columns(names)
-    mean = pc.divide(ads[PROBABILITY], ads[ROWS])
-    ads = ads.set_column(names.index(PROBABILITY), PROBABILITY, mean)
-    return ads.sort_by([(ROWS, "descending"), (columns.ad_id, "ascending")])
+    scored = rows.append_column(PROBABILITY, pa.array(scores))
+    scored = scored.append_column(BASELINE_PROBABILITY, others)
+    return with_training_rows(scored, training_texts, columns)

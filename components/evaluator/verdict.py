@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from components.evaluator.files import read_file
+from components.metrics import Count
 
 VERDICT_FILE = "verdict.json"
 
@@ -38,8 +39,8 @@ class Judgement(BaseModel):
     at_most: int | float | None = None
     measured: int | float | None
     passed: bool | None
-    rows: int
-    clicks: int
+    rows: Count
+    clicks: Count
     note: str = ""
 
     @computed_field  # type: ignore[prop-decorator]

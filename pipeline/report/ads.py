@@ -65,7 +65,7 @@ class Ads:
 
 
 def outstanding_ads(ads: pa.Table, columns: Columns, confidence: float) -> Ads:
-    """Picks the ads that stand out of a table made by `evaluator.tables.ad_table`.
+    """Picks the ads that stand out of a table made by `evaluator.ads.AdsFn`.
 
     Args:
         ads: every ad, those with most rows first.

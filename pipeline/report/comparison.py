@@ -67,6 +67,7 @@ def metric_values(metrics: ClickMetrics) -> dict[str, float]:
     """Returns the metrics that the rows define, by their names in words."""
     values = {name: getattr(metrics, field) for name, field in _METRICS.items()}
     values["AUC of clicks"] = metrics.auc.value
+    values |= metrics.named
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.evaluator.measure import Metrics, read_metrics
-from components.evaluator.tables import ADS_FILE, BASELINE_PROBABILITY, SCORES_FILE
+from components.evaluator.tables import ADS_FILE
 from components.evaluator.verdict import Verdict, read_verdict
-from components.features import PROBABILITY, Columns
+from components.features import Columns
 from components.findings import Finding, read_notes
 from components.validator.validation import Validation, read_validation
 from pipeline.report.data import DataOverview, read_overview
@@ -39,9 +38,7 @@ class Leftovers:
         columns: what the data's columns are for.
         verdict: the gate's.
         metrics: what the verdict rests on.
-        scores: label and probabilities of every row of the eval split, see
-            `evaluator.tables.score_table`.
-        ads: every ad of it, see `evaluator.tables.ad_table`.
+        ads: every ad of the eval split, see `evaluator.ads.AdsFn`.
         history: losses by epoch.
         data: the data at a glance.
         notes: what the data checks let pass.
@@ -53,7 +50,6 @@ class Leftovers:
     columns: Columns
     verdict: Verdict | None
     metrics: Metrics | None
-    scores: pa.Table | None
     ads: pa.Table | None
     history: dict[str, list[float]] | None
     data: DataOverview | None
@@ -82,7 +78,6 @@ def read_leftovers(record: RunRecord) -> Leftovers:
         columns=columns,
         verdict=read("evaluator", "blessing", lambda folder: read_verdict(str(folder))),
         metrics=read("evaluator", "evaluation", lambda folder: read_metrics(str(folder))),
-        scores=read("evaluator", "evaluation", partial(_read_scores, label=columns.label)),
         ads=read("evaluator", "evaluation", lambda folder: pq.read_table(folder / ADS_FILE)),
         history=read("trainer", "model_run", _read_history),
         data=read("statistics", "statistics", lambda folder: read_overview(folder, columns)),
@@ -90,10 +85,6 @@ def read_leftovers(record: RunRecord) -> Leftovers:
         validation=read("validator", "blessing", lambda folder: read_validation(str(folder))),
         lineage=read_lineage(record),
     )
-
-
-def _read_scores(folder: Path, label: str) -> pa.Table:
-    return pq.read_table(folder / SCORES_FILE, columns=[label, PROBABILITY, BASELINE_PROBABILITY])
 
 
 def _read_history(folder: Path) -> dict[str, list[float]]:

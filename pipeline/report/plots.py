@@ -13,13 +13,9 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import pyarrow as pa
 
-from components.evaluator.curves import Curves, Histogram, Part, Points, curves
+from components.evaluator.curves import Histogram, Part, Points
 from components.evaluator.measure import Metrics
-from components.evaluator.tables import BASELINE_PROBABILITY
-from components.features import PROBABILITY, Columns
-from components.metrics import is_probability
 
 _NEW = "var(--accent)"
 _OTHER = "var(--other)"
@@ -50,17 +46,11 @@ class Plot:
         return self.key, self.figure
 
 
-def quality_plots(metrics: Metrics, scores: pa.Table, columns: Columns) -> Iterator[Plot]:
-    """Yields the plots of how a model predicts the eval split.
-
-    Args:
-        metrics: what was measured.
-        scores: the score table that it was measured on.
-        columns: which columns hold the text, the ids, the label and the attributes.
-    """
+def quality_plots(metrics: Metrics) -> Iterator[Plot]:
+    """Yields the plots of how a model predicts the eval split."""
     if metrics.curves is None:
         return
-    new, other = metrics.curves, _curves_in_service(scores, columns)
+    new, other = metrics.curves, metrics.baseline.curves
     if new.roc is not None:
         yield _roc(new.roc, other.roc if other else None, metrics)
     if new.precision_recall is not None:
@@ -92,15 +82,6 @@ def training_plot(history: dict[str, list[float]]) -> Plot:
         f"{kind} loss is lowest, {watched[best]:.4f}, in epoch {best + 1} of {len(watched)}.",
         figure,
     )
-
-
-def _curves_in_service(scores: pa.Table, columns: Columns) -> Curves | None:
-    """Computes the points of the model in service, where it scored the rows."""
-    probabilities = scores[BASELINE_PROBABILITY].to_numpy()
-    usable = is_probability(probabilities) & is_probability(scores[PROBABILITY].to_numpy())
-    if not usable.any():
-        return None
-    return curves(scores[columns.label].to_numpy()[usable], probabilities[usable])
 
 
 def _roc(new: Points, other: Points | None, metrics: Metrics) -> Plot:

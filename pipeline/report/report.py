@@ -94,8 +94,8 @@ def _render(run: Leftovers, in_service: RunRecord | None) -> str:
 
 
 def _plots(run: Leftovers) -> Iterator[Plot]:
-    if run.metrics and run.scores:
-        yield from quality_plots(run.metrics, run.scores, run.columns)
+    if run.metrics:
+        yield from quality_plots(run.metrics)
     if run.history:
         yield training_plot(run.history)
 

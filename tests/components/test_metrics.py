@@ -18,7 +18,6 @@ from components.metrics import (
     auc_difference,
     average_precision,
     calibration_error,
-    click_metrics,
     cumulative_counts,
     grouped_auc,
     log_loss,
@@ -57,18 +56,6 @@ def test_ranking_metrics_equal_scikit_learn(rows):
 def test_probability_metrics_equal_scikit_learn(rows):
     labels, scores = rows
     assert log_loss(labels, scores) == pytest.approx(sk.log_loss(labels, scores), abs=NEAR)
-    threshold = 0.4
-    whole = click_metrics(
-        labels, scores, np.zeros_like(labels), None, confidence=0.95, operating_point=threshold
-    )
-    predicted = scores >= threshold
-    if predicted.any():
-        assert whole.precision == pytest.approx(sk.precision_score(labels, predicted), abs=NEAR)
-    else:
-        assert whole.precision is None
-    assert whole.recall == pytest.approx(sk.recall_score(labels, predicted), abs=NEAR)
-    assert whole.calibration == pytest.approx(scores.mean() / labels.mean(), abs=NEAR)
-    assert (whole.rows, whole.clicks) == (len(labels), sum(labels))
 
 
 @given(scored_rows())
@@ -116,11 +103,10 @@ def test_one_class_and_no_rows_leave_metrics_undefined():
     half = np.full(3, 0.5)
     assert auc(ones, half, 0.95).value is None
     assert average_precision(np.zeros(3, np.int64), half) is None
-    empty = click_metrics(
-        nothing, nothing.astype(float), nothing, nothing, confidence=0.95, operating_point=0.5
-    )
-    assert empty.rows == 0
-    assert [empty.auc.value, empty.log_loss, empty.ece, empty.recall] == [None] * 4
+    for measure in (log_loss, calibration_error, average_precision):
+        assert measure(nothing, nothing.astype(float)) is None
+    assert auc(nothing, nothing.astype(float), 0.95).value is None
+    assert grouped_auc(nothing, nothing.astype(float), nothing) is None
 
 
 def test_one_click_has_an_auc_but_no_bounds():

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from components.evaluator.score import count_texts
+from components.evaluator.survey import count_texts
 from components.features import (
     CLICK_MODEL,
     MODEL_VERSION,
@@ -62,7 +62,8 @@ def test_bert_met_each_distinct_text_once(pushed: Campaign) -> None:
     first = read_record(min((pushed.folder / "runs" / "small").glob("2*")))
     examples = first.output("example_gen", "examples")
     assert examples
-    texts = count_texts(str(examples / f"Split-{TRAIN}"), Columns())
+    files = [str(file) for file in (examples / f"Split-{TRAIN}").glob("*.gz")]
+    texts = count_texts(files, Columns().text).values()
     logged = re.findall(r"BERT embedded (\d+) texts", (first.folder / LOG_FILE).read_text())
     assert sum(map(int, logged)) == len(texts)
 

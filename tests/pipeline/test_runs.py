@@ -10,16 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from components.errors import AnomalyError, InputError, last_cause
-from components.evaluator.measure import METRICS_FILE, Baseline, measure
-from components.evaluator.settings import EvaluatorSettings
-from components.evaluator.tables import score_table
-from components.features import Columns
+from components.evaluator.measure import METRICS_FILE, BaselineMetrics, Metrics
+from components.metrics import ClickMetrics, Estimate
 from pipeline import interruption, local, runs
 from pipeline.cli import app
 from pipeline.config import PipelineConfig, load_config
@@ -85,18 +81,19 @@ def new_run(pipeline: Path) -> NewRun:
 
 def metrics(judged_against: int | None) -> str:
     """Metrics of a model with AUC 0.75, judged against a version."""
-    rows = pa.table(
-        {
-            "att_device": ["phone"] * 4,
-            "text": ["An ad"] * 4,
-            "message_id": ["ad-1"] * 4,
-            "clicked": [0, 1, 0, 1],
-        }
-    )
     model = None if judged_against is None else f"serving/click_model/{judged_against}"
-    scored = score_table(rows, np.array([0.1, 0.2, 0.3, 0.4]), None, {}, Columns())
-    baseline = Baseline(model, "none, or not looked at")
-    return measure(scored, Columns(), EvaluatorSettings(), baseline).model_dump_json()
+    undefined = dict.fromkeys(ClickMetrics.model_fields)
+    return Metrics(
+        confidence=0.95,
+        operating_point=0.4,
+        unusable_rows=0,
+        overall=ClickMetrics(
+            **{**undefined, "rows": 4, "clicks": 2, "auc": Estimate(value=0.75), "named": {}}
+        ),
+        slices=(),
+        baseline=BaselineMetrics(model=model, problem="none, or not looked at"),
+        curves=None,
+    ).model_dump_json()
 
 
 def twotower(*arguments: str | Path) -> tuple[int, str]:

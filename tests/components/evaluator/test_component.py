@@ -9,17 +9,27 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tensorflow_model_analysis as tfma
+from google.protobuf import json_format
+from google.protobuf.message import Message
 from tfx.components.pusher.executor import Executor as StockPusher
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 from tfx.types import channel_utils
 from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEvaluation
+from tfx.utils import proto_utils
 
 from components.evaluator.component import ClickEvaluator
+from components.evaluator.eval_config import eval_config
+from components.evaluator.executor import Executor
 from components.evaluator.measure import read_metrics
 from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.verdict import read_verdict
 from components.features import Columns
 from tests.serving_roots import complete
+
+LOCAL = [
+    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+    "--sdk_container_image=none",
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +52,14 @@ def artifact(kind, folder, number=1):
     return made
 
 
+def properties(node):
+    """The parameters of a node as its executor gets them."""
+    return {
+        name: proto_utils.proto_to_json(value) if isinstance(value, Message) else value
+        for name, value in node.exec_properties.items()
+    }
+
+
 @pytest.fixture
 def run(made, tmp_path):
     """Runs the component as TFX does, and returns its outputs."""
@@ -52,9 +70,8 @@ def run(made, tmp_path):
         node = ClickEvaluator(
             examples=channel_utils.as_channel([examples]),
             model=channel_utils.as_channel([model]),
-            settings=EvaluatorSettings(**settings).model_dump_json(),
-            min_auc=EvaluatorSettings(**settings).min_auc,
-            columns=Columns().model_dump_json(),
+            settings=EvaluatorSettings(**settings),
+            columns=Columns(),
             serving_root=str(serving_root),
             push_cache_key="none",
         ).with_id("evaluator")
@@ -62,9 +79,8 @@ def run(made, tmp_path):
             "evaluation": [artifact(ModelEvaluation, tmp_path / "evaluation")],
             "blessing": [artifact(ModelBlessing, tmp_path / "blessing")],
         }
-        node.executor_spec.executor_class().Do(
-            {"examples": [examples], "model": [model]}, outputs, node.exec_properties
-        )
+        executor = Executor(Executor.Context(beam_pipeline_args=LOCAL))
+        executor.Do({"examples": [examples], "model": [model]}, outputs, properties(node))
         return outputs["evaluation"][0], outputs["blessing"][0]
 
     return run
@@ -123,7 +139,7 @@ def test_tfma_reads_metrics_and_verdict(run):
     evaluation, blessing = run(min_auc=0.9)
     metrics = read_metrics(evaluation.uri)
     result = tfma.load_eval_result(evaluation.uri)
-    auc = result.get_metrics_for_slice()["auc"]["boundedValue"]
+    auc = result.get_metrics_for_slice()["exact_auc"]["boundedValue"]
     assert auc == {
         "value": metrics.overall.auc.value,
         "lowerBound": metrics.overall.auc.low,
@@ -156,6 +172,9 @@ def test_it_runs_in_the_container_entry_point_of_kubeflow(made, tmp_path):
                 "model": artifacts("tfx.Model", root / "model"),
             },
             "parameterValues": {
+                "eval_config": json_format.MessageToJson(
+                    eval_config(EvaluatorSettings(), Columns())
+                ),
                 "settings": EvaluatorSettings().model_dump_json(),
                 "min_auc": EvaluatorSettings().min_auc,
                 "columns": Columns().model_dump_json(),
@@ -182,7 +201,7 @@ def test_it_runs_in_the_container_entry_point_of_kubeflow(made, tmp_path):
                 json_serialized_invocation_args=json.dumps(invocation),
                 json_serialized_inputs_spec_args=json.dumps({"parameters": parameter_types}),
             ),
-            [],
+            LOCAL,
         )
     )
     written = json.loads((tmp_path / "task" / "executor_output.json").read_text())

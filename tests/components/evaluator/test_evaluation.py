@@ -1,20 +1,30 @@
-"""The gate and what it rests on, from rows and scores; no TensorFlow."""
+"""The gate and what it rests on, from rows and scores; no model."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
-from sklearn.metrics import log_loss, precision_score, recall_score, roc_auc_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    log_loss,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 
 from components.errors import InputError
-from components.evaluator.evaluation import evaluate
-from components.evaluator.measure import Baseline, Metrics
+from components.evaluator.measure import Metrics
 from components.evaluator.settings import EvaluatorSettings
 from components.features import Columns
+from components.outcomes import by_label
+from tests.evaluations import InService, evaluate
 
-NO_BASELINE = Baseline(None, "none to compare with")
+# What is measured depends on these settings; the others only judge it.
+MEASURED = ("confidence", "metrics", "slices", "crosses", "max_slices", "operating_point")
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +37,45 @@ def rows(campaign):
 
 @pytest.fixture(scope="module")
 def good(campaign, rows):
-    return campaign.probabilities(rows)
+    """What a good model says, in the precision in which models say it."""
+    return campaign.probabilities(rows).astype(np.float32).astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def judge(campaign, rows, good, tmp_path_factory):
+    """Judges scores (the good ones if none are given) by settings; measures alike ones once."""
+    training = Counter(text for text in rows["text"] if text != "New")
+    known = {}
+
+    def judged(scores=good, in_service=InService(), columns=Columns(), **given):  # noqa: B008
+        settings = EvaluatorSettings(**given)
+        measured = tuple(repr(getattr(settings, name)) for name in MEASURED)
+        rules = tuple(repr(rule.slice) for rule in settings.rules)
+        others = None if in_service.scores is None else in_service.scores.tobytes()
+        key = scores.tobytes(), in_service.problem, others, columns, measured, rules
+        if key not in known:
+            known[key] = evaluate(
+                campaign.table(rows),
+                scores,
+                training,
+                tmp_path_factory.mktemp("evaluation"),
+                in_service=in_service,
+                columns=columns,
+                settings=settings,
+            )
+        return replace(known[key], settings=settings)
+
+    return judged
 
 
 @pytest.fixture
-def judge(campaign, rows, good):
-    """Judges scores (the good ones if none are given) by settings."""
+def judge_few(campaign, tmp_path):
+    """Judges scores of a few rows of their own."""
 
-    def judged(scores=good, baseline=NO_BASELINE, columns=Columns(), **settings):  # noqa: B008
-        training = Counter(text for text in rows["text"] if text != "New")
-        table = campaign.table(rows)
-        return evaluate(table, scores, baseline, training, columns, EvaluatorSettings(**settings))
+    def judged(rows, scores, **settings):
+        return evaluate(
+            campaign.table(rows), scores, {}, tmp_path, settings=EvaluatorSettings(**settings)
+        )
 
     return judged
 
@@ -105,22 +143,12 @@ def test_a_model_that_predicts_far_too_many_clicks_does_not_pass_by_default(judg
     assert line.passed is False
 
 
-def test_chance_does_not_fail_the_calibration_of_few_clicks(campaign):
+def test_chance_does_not_fail_the_calibration_of_few_clicks(campaign, judge_few):
     rows = campaign.rows(150, seed=4)
-    scores = campaign.probabilities(rows) * 1.6
+    evaluation = judge_few(rows, campaign.probabilities(rows) * 1.6)
     few, surely = (
-        outcome(
-            evaluate(
-                campaign.table(rows),
-                scores,
-                NO_BASELINE,
-                {},
-                Columns(),
-                EvaluatorSettings(confidence=confidence),
-            ),
-            "calibration",
-        )
-        for confidence in (0.95, 0)
+        outcome(replace(evaluation, settings=EvaluatorSettings(confidence=sure)), "calibration")
+        for sure in (0.95, 0)
     )
     assert few.measured > 1.4
     assert few.clicks < 40
@@ -133,14 +161,11 @@ def test_a_model_of_noise_does_not_pass(judge, rows):
     assert not judge(noise(len(rows["text"]))).verdict.blessed
 
 
-def test_few_clicks_do_not_pass_by_luck(campaign):
+def test_few_clicks_do_not_pass_by_luck(campaign, judge_few):
     """Three clicks that happen to score highest make an AUC of 1."""
     rows = campaign.rows(60)
     rows["clicked"] = [1] * 3 + [0] * 57
-    scores = np.linspace(0.9, 0.1, 60)
-    evaluation = evaluate(
-        campaign.table(rows), scores, NO_BASELINE, {}, Columns(), EvaluatorSettings(min_auc=0.7)
-    )
+    evaluation = judge_few(rows, np.linspace(0.9, 0.1, 60), min_auc=0.7)
     assert evaluation.metrics.overall.auc.value == 1
     assert not evaluation.verdict.blessed
     assert outcome(evaluation, "min_clicks").passed is False
@@ -155,29 +180,29 @@ def test_no_model_in_service_is_noted(judge):
 def test_a_worse_model_fails_against_the_one_in_service(judge, good):
     worse = good + np.random.default_rng(2).normal(0, 0.1, len(good))
     worse = np.clip(worse, 0, 1)
-    in_service = Baseline("serving/click_model/3", scores=good)
+    in_service = InService("serving/click_model/3", scores=good)
     assert outcome(judge(worse, in_service), "max_auc_drop").passed is False
     assert outcome(judge(worse, in_service, max_auc_drop=0.2), "max_auc_drop").passed is True
-    assert judge(worse, in_service, max_auc_drop=None).verdict.blessed
+    assert judge(worse, in_service, max_auc_drop=None, max_calibration=9).verdict.blessed
 
 
 def test_a_better_or_equal_model_passes_against_the_one_in_service(judge, good):
-    worse = Baseline("serving/click_model/3", scores=np.sqrt(noise(len(good)) * good))
+    worse = InService("serving/click_model/3", scores=np.sqrt(noise(len(good)) * good))
     better = outcome(judge(good, worse), "max_auc_drop")
     assert better.passed is True
     assert better.measured < 0
-    same = outcome(judge(good, Baseline("serving/click_model/3", scores=good)), "max_auc_drop")
+    same = outcome(judge(good, InService("serving/click_model/3", scores=good)), "max_auc_drop")
     assert same.passed is True
     assert same.measured == 0
 
 
 def test_a_model_in_service_that_cannot_be_compared_with_is_judged_by_setting(judge):
-    misfit = Baseline("serving/click_model/3", "it needs att_x, which the data does not have")
-    refused = judge(baseline=misfit)
+    misfit = InService("serving/click_model/3", "it needs att_x, which the data does not have")
+    refused = judge(in_service=misfit)
     assert not refused.verdict.blessed
     assert "it needs att_x" in outcome(refused, "max_auc_drop").note
     assert "evaluator.incomparable_baseline is fail" in outcome(refused, "max_auc_drop").note
-    accepted = judge(baseline=misfit, incomparable_baseline="pass")
+    accepted = judge(in_service=misfit, incomparable_baseline="pass")
     assert accepted.verdict.blessed
     assert "it needs att_x" in outcome(accepted, "max_auc_drop").note
 
@@ -291,23 +316,15 @@ def test_a_model_that_scores_nothing_is_judged_too(judge, good):
     assert evaluation.metrics.curves is None
 
 
-def test_one_class_of_rows_is_not_blessed(campaign, rows, good):
-    none_clicked = rows | {"clicked": [0] * len(good)}
-    evaluation = evaluate(
-        campaign.table(none_clicked),
-        good,
-        NO_BASELINE,
-        {},
-        Columns(),
-        EvaluatorSettings(min_clicks=0),
-    )
+def test_one_class_of_rows_is_not_blessed(campaign, judge_few):
+    rows = campaign.rows(100) | {"clicked": [0] * 100}
+    evaluation = judge_few(rows, campaign.probabilities(rows), min_clicks=0)
     assert not evaluation.verdict.blessed
     assert "there must be clicks and non-clicks" in outcome(evaluation, "min_auc").note
 
 
 def test_tables_hold_every_row_and_every_ad(judge, rows, good):
-    baseline = Baseline("serving/click_model/3", scores=good / 2)
-    evaluation = judge(baseline=baseline)
+    evaluation = judge(in_service=InService("serving/click_model/3", scores=good / 2))
     scores = evaluation.scores
     assert scores["text"].to_pylist() == rows["text"]
     assert scores["att_age"].to_pylist() == rows["att_age"]
@@ -343,8 +360,10 @@ def test_curves_are_those_of_the_rows(judge, rows, good):
     assert area == pytest.approx(roc_auc_score(labels, good), abs=1e-3)
     assert len(curves.roc.x) <= 201
     assert sum(part.rows for part in curves.lift) == len(labels)
-    best = np.argsort(-good, kind="stable")[:2000]
-    assert curves.lift[0].clicks == labels[best].sum()
+    last = np.sort(good)[-2000]  # rows of this score are shared out
+    above, at = labels[good > last], labels[good == last]
+    expected = above.sum() + at.mean() * (2000 - len(above))
+    assert curves.lift[0].clicks == pytest.approx(expected)
     assert sum(curves.histogram.clicks) == labels.sum()
     assert sum(curves.histogram.non_clicks) == (labels == 0).sum()
     assert sum(part.clicks for part in curves.reliability) == labels.sum()
@@ -366,3 +385,119 @@ def test_lines_say_it_in_plain_words(judge):
     assert drop.startswith("NOTE")
     assert drop.endswith("none to compare with")
     assert slices.endswith(f"the lowest of {len(evaluation.metrics.slices)} slices")
+
+
+def test_metrics_that_merge_are_the_same_in_blocks_of_any_size(campaign, tmp_path):
+    rows = campaign.rows(3000, seed=8)
+    scores = campaign.probabilities(rows)
+    in_service = InService("serving/click_model/3", scores=scores[::-1])
+    one, many = (
+        evaluate(
+            campaign.table(rows),
+            scores,
+            {},
+            tmp_path / str(block),
+            in_service=in_service,
+            columns=Columns(user_id="user"),
+            block=block,
+        ).metrics
+        for block in (3000, 171)
+    )
+    assert one.slices
+    for first, second in zip(flat(one.model_dump()), flat(many.model_dump()), strict=True):
+        is_number = isinstance(first, int | float)
+        assert first == (pytest.approx(second, abs=1e-9) if is_number else second)
+
+
+def flat(values):
+    if isinstance(values, dict):
+        values = list(values.values())
+    if not isinstance(values, list | tuple):
+        return [values]
+    return [leaf for value in values for leaf in flat(value)]
+
+
+def test_any_metric_of_tfma_is_measured_and_required_by_its_name(judge, rows, good):
+    """BalancedAccuracy with its options, in a slice, as a rule that fails a run."""
+    labels = np.array(rows["clicked"])
+    mobile = np.array([device == "mobile" for device in rows["att_device"]])
+    of_mobile = balanced_accuracy_score(labels[mobile], good[mobile] > 0.2)
+    rule = {"metric": "balanced_accuracy", "slice": {"att_device": "mobile"}}
+    settings = {
+        "metrics": [{"class_name": "BalancedAccuracy", "config": {"thresholds": [0.2]}}],
+    }
+    passed = judge(rules=[{**rule, "at_least": of_mobile - 1e-6}], **settings)
+    assert passed.verdict.blessed
+    assert outcome(passed, "rules").measured == pytest.approx(of_mobile, abs=1e-6)
+    assert passed.metrics.overall.named["balanced_accuracy"] == pytest.approx(
+        balanced_accuracy_score(labels, good > 0.2), abs=1e-6
+    )
+    failed = judge(rules=[{**rule, "at_least": 0.99}], **settings)
+    assert not failed.verdict.blessed
+    (line,) = [line for line in failed.verdict.lines() if "balanced_accuracy" in line]
+    assert line.startswith("FAIL  balanced_accuracy, att_device = mobile")
+    assert "at least 0.9900" in line
+    assert f"{mobile.sum():,} rows" in line
+
+
+@pytest.mark.parametrize(
+    ("rule", "passes"),
+    [
+        ({"metric": "log_loss", "at_most": 0.6}, True),
+        ({"metric": "log_loss", "at_most": 0.1}, False),
+        ({"metric": "auc", "at_least": 0.7, "slice": {"att_device": "mobile"}}, True),
+        ({"metric": "rows", "at_least": 1, "slice": {"att_device": "fridge"}}, False),
+        ({"metric": "rows", "at_least": 1, "slice": {"message_id": "ad-4"}}, True),
+    ],
+)
+def test_rules_take_metrics_of_ours_in_any_slice(judge, rule, passes):
+    evaluation = judge(rules=[rule])
+    assert evaluation.verdict.blessed is passes
+    if "fridge" in str(rule):
+        assert outcome(evaluation, "rules").note == "no rows"
+
+
+def test_slices_are_taken_as_tfma_names_them(judge, rows):
+    evaluation = judge(
+        slices=[
+            {"feature_keys": ["message_id"], "feature_values": {"att_device": "mobile"}},
+            {"feature_values": {"ad_seen_in_training": "no"}},
+        ]
+    )
+    mobile = [part.where for part in evaluation.metrics.slices if "message_id" in part.where]
+    assert sorted(part["message_id"] for part in mobile) == sorted(set(rows["message_id"]))
+    assert {part["att_device"] for part in mobile} == {"mobile"}
+    new = [part for part in evaluation.metrics.slices if "ad_seen_in_training" in part.where]
+    assert len(new) == 2
+    with pytest.raises(InputError, match=r"evaluator.slices: att_os: no such column; there are"):
+        judge(slices=[{"feature_keys": ["att_os"]}])
+
+
+def test_counted_rows_are_measured_as_the_rows_that_they_count(campaign, tmp_path):
+    rows = campaign.rows(600, seed=9)
+    counts = np.random.default_rng(9).integers(1, 5, 600)
+    clicks = np.random.default_rng(10).binomial(counts, 0.4)
+    columns = Columns(impressions="shown", clicks="chosen")
+    counted = campaign.table({name: values for name, values in rows.items() if name != "clicked"})
+    counted = counted.append_column("shown", pa.array(counts))
+    folded = by_label(counted.append_column("chosen", pa.array(clicks)), columns)
+    weights = folded["impression_weight"].to_numpy().astype(int)
+    written_out = folded.take(np.repeat(np.arange(len(folded)), weights)).drop_columns(
+        ["impression_weight", "squared_impression_weight"]
+    )
+    first, second = (
+        evaluate(
+            table,
+            campaign.probabilities(table.to_pydict()),
+            {},
+            tmp_path / str(len(table)),
+            columns=roles,
+            settings=EvaluatorSettings(operating_point=0.3),
+        ).metrics
+        for table, roles in ((folded, columns), (written_out, Columns()))
+    )
+    assert first.overall.rows == counts.sum()
+    assert flat(first.overall.model_dump()) == [
+        value if value is None else pytest.approx(value, abs=1e-9)
+        for value in flat(second.overall.model_dump())
+    ]

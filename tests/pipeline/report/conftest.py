@@ -13,20 +13,16 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
-from components.evaluator.evaluation import evaluate
-from components.evaluator.measure import METRICS_FILE, Baseline
-from components.evaluator.settings import EvaluatorSettings
-from components.evaluator.tables import ADS_FILE, SCORES_FILE
 from components.evaluator.verdict import VERDICT_FILE
-from components.features import MODELS, Columns
+from components.features import MODELS
 from components.findings import Finding, to_json
 from components.validator.validation import VALIDATION_FILE, Check, Validation
 from pipeline.config import PipelineConfig
 from pipeline.run_record import NodeRecord, RunRecord
+from tests.evaluations import InService, evaluate
 
 HOSTILE = "<script>alert('an ad')</script> & <b>more</b>"
 DEVICES = ("phone", "tablet", "<i>television</i>")
@@ -160,19 +156,16 @@ class Runs:
     ) -> NodeRecord:
         rows, scores, others = eval_rows(count, ads)
         baseline = (
-            Baseline(None, "none to compare with")
+            InService()
             if in_service is None
-            else Baseline(f"serving/click_model/{in_service}", scores=others)
+            else InService(f"serving/click_model/{in_service}", scores=others)
         )
         texts = {f"Buy number {number} today": 10 * number for number in range(ads)}
-        judged = evaluate(
-            rows, scores, baseline, texts, Columns(), EvaluatorSettings(**dict(config.evaluator))
-        )
         evaluation, blessing = self._artifact("evaluation"), self._artifact("blessing")
-        (evaluation / METRICS_FILE).write_text(judged.metrics.model_dump_json())
+        judged = evaluate(
+            rows, scores, texts, evaluation, in_service=baseline, settings=config.evaluator
+        )
         (blessing / VERDICT_FILE).write_text(judged.verdict.model_dump_json())
-        pq.write_table(judged.scores, evaluation / SCORES_FILE)
-        pq.write_table(judged.ads, evaluation / ADS_FILE)
         return node("evaluator", evaluation=evaluation, blessing=blessing)
 
     def _validation(self, broken: str | None) -> NodeRecord:

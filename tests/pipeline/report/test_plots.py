@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import auc
 
-from components.evaluator.measure import Baseline, measure
-from components.evaluator.settings import EvaluatorSettings
-from components.evaluator.tables import score_table
-from components.features import Columns
+from components.evaluator.tables import SCORES_FILE
 from pipeline.report.leftovers import Leftovers, read_leftovers
 from pipeline.report.plots import Plot, quality_plots, training_plot
+from tests.evaluations import evaluate
 
 if TYPE_CHECKING:
     from conftest import Runs
@@ -32,12 +32,20 @@ def run(new_runs: Callable[[], Runs]) -> Leftovers:
 @pytest.fixture(scope="module")
 def plots(run: Leftovers) -> dict[str, Plot]:
     assert run.metrics is not None
-    return {plot.key: plot for plot in quality_plots(run.metrics, run.scores, run.columns)}
+    return {plot.key: plot for plot in quality_plots(run.metrics)}
 
 
 def line(plot: Plot, name: str) -> tuple[np.ndarray, np.ndarray]:
     (trace,) = [trace for trace in plot.figure["data"] if trace["name"] == name]
     return np.array(trace["x"]), np.array(trace["y"])
+
+
+def scored(run: Leftovers) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities of the eval split."""
+    folder = run.record.output("evaluator", "evaluation")
+    assert folder is not None
+    table = pq.read_table(folder / SCORES_FILE)
+    return table["clicked"].to_numpy(), table["probability"].to_numpy()
 
 
 def test_figures_are_plain_values_in_the_colors_of_the_page(plots: dict[str, Plot]) -> None:
@@ -60,9 +68,8 @@ def test_the_curves_are_of_both_models(run: Leftovers, plots: dict[str, Plot]) -
 
 
 def test_lift_is_said_as_it_is(run: Leftovers, plots: dict[str, Plot]) -> None:
-    assert run.scores is not None
-    labels = run.scores["clicked"].to_numpy()
-    highest = labels[np.argsort(-run.scores["probability"].to_numpy())[: len(labels) // 10]]
+    labels, scores = scored(run)
+    highest = labels[np.argsort(-scores)[: len(labels) // 10]]
     tenths, rates = line(plots["lift"], "observed")
     assert list(tenths) == list(range(1, 11))
     assert rates[0] == pytest.approx(highest.mean())
@@ -72,8 +79,7 @@ def test_lift_is_said_as_it_is(run: Leftovers, plots: dict[str, Plot]) -> None:
 
 
 def test_scores_by_class_are_shares_of_the_class(run: Leftovers, plots: dict[str, Plot]) -> None:
-    assert run.scores is not None
-    labels, scores = run.scores["clicked"].to_numpy(), run.scores["probability"].to_numpy()
+    labels, scores = scored(run)
     for name, label in (("clicks", 1), ("non-clicks", 0)):
         middles, shares = line(plots["distribution"], name)
         assert shares.sum() == pytest.approx(1)
@@ -84,9 +90,8 @@ def test_scores_by_class_are_shares_of_the_class(run: Leftovers, plots: dict[str
 def test_reliability_compares_predicted_with_observed(
     run: Leftovers, plots: dict[str, Plot]
 ) -> None:
-    assert run.scores is not None
     predicted, observed = line(plots["reliability"], "this model")
-    scores, labels = (run.scores[name].to_numpy() for name in ("probability", "clicked"))
+    labels, scores = scored(run)
     assert predicted.mean() == pytest.approx(scores.mean(), abs=1e-3)
     assert observed.mean() == pytest.approx(labels.mean(), abs=1e-3)
 
@@ -98,7 +103,7 @@ def test_training_names_the_best_epoch() -> None:
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_rows_of_one_class_have_the_plots_that_they_define(label: int) -> None:
+def test_rows_of_one_class_have_the_plots_that_they_define(label: int, tmp_path: Path) -> None:
     rows = pa.table(
         {
             "att_device": ["phone", "tablet", "phone"],
@@ -107,10 +112,8 @@ def test_rows_of_one_class_have_the_plots_that_they_define(label: int) -> None:
             "clicked": [label] * 3,
         }
     )
-    baseline = Baseline(None, "none to compare with")
-    scored = score_table(rows, np.array([0.1, 0.2, 0.2]), None, {}, Columns())
-    metrics = measure(scored, Columns(), EvaluatorSettings(), baseline)
-    plots = {plot.key: plot for plot in quality_plots(metrics, scored, Columns())}
+    metrics = evaluate(rows, np.array([0.1, 0.2, 0.2]), {}, tmp_path).metrics
+    plots = {plot.key: plot for plot in quality_plots(metrics)}
     assert "roc" not in plots
     assert ("precision-recall" in plots) == bool(label)
     assert all(plot.finding for plot in plots.values())

@@ -1,0 +1,78 @@
+"""How often each value of a column occurs, counted in parts that merge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.metrics import Floats, Weights, quantiles
+
+_MOST_NUMBERS = 1 << 17
+VALUE, COUNT = "values", "counts"
+
+
+class ValueCounts:
+    """Counts of text or of numbers; of more than 131,072 distinct numbers, close ones are one."""
+
+    def __init__(self) -> None:
+        self._tables: list[pa.Table] = []
+        self._rounded = 0  # last bits of a number
+
+    def add(self, column: pa.Array | pa.ChunkedArray) -> None:
+        """Counts the values of a column [N]; null is a value."""
+        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            column = column.cast(pa.float64())
+        counted = pc.value_counts(column)
+        self.add_counted(counted.field(VALUE), counted.field(COUNT))
+
+    def add_counted(self, values: pa.Array, counts: pa.Array) -> None:
+        """Adds the counts of values [N]."""
+        self._append([pa.table({VALUE: values, COUNT: counts.cast(pa.int64())})])
+
+    def merge(self, other: ValueCounts) -> None:
+        """Adds the counts of another."""
+        self._rounded = max(self._rounded, other._rounded)
+        self._append(other._tables)
+
+    def is_text(self) -> bool:
+        """Whether the values are text; false where there are none."""
+        return pa.types.is_string(self.table()[VALUE].type)
+
+    def values(self) -> pa.Array:
+        """Returns the distinct values, those with most rows first."""
+        order = [(COUNT, "descending"), (VALUE, "ascending")]
+        return self.table().sort_by(order)[VALUE].combine_chunks()
+
+    def quantiles(self, shares: Sequence[float]) -> Floats:
+        """Returns the numbers below which are `shares` of the rows that have one."""
+        present = self.table().filter(pc.is_valid(pc.field(VALUE)))
+        counts = present[COUNT].to_numpy().astype(np.float64)
+        return quantiles(present[VALUE].to_numpy(), np.asarray(shares), Weights(counts, counts))
+
+    def _append(self, tables: Sequence[pa.Table]) -> None:
+        self._tables = [*self._tables, *tables]
+        pending = sum(len(table) for table in self._tables[1:])
+        if pending > max(len(self._tables[0]), _MOST_NUMBERS):
+            self.table()
+
+    def table(self) -> pa.Table:
+        """Returns the distinct values and how many rows have each."""
+        if not self._tables:
+            return pa.table({VALUE: pa.nulls(0), COUNT: pa.array([], pa.int64())})
+        table = _summed(pa.concat_tables(self._tables, promote_options="permissive"))
+        while pa.types.is_floating(table[VALUE].type) and len(table) > _MOST_NUMBERS:
+            self._rounded += 1
+            bits = table[VALUE].to_numpy().view(np.int64) & ~np.int64((1 << self._rounded) - 1)
+            mask = pc.is_null(table[VALUE]).to_numpy()
+            table = _summed(
+                pa.table({VALUE: pa.array(bits.view(np.float64), mask=mask), COUNT: table[COUNT]})
+            )
+        self._tables = [table]
+        return table
+
+
+def _summed(table: pa.Table) -> pa.Table:
+    return table.group_by(VALUE).aggregate([(COUNT, "sum")]).rename_columns([VALUE, COUNT])
