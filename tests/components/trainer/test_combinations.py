@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -96,13 +97,15 @@ def log(rows: Rows) -> Rows:
 
 
 @pytest.fixture(scope="module")
-def graphs(analyse: Callable[..., Path], log: Rows) -> dict[bool, Path]:
-    """The transform graph without ids, and with."""
-    columns = Columns(user_id="user", position="slot").model_dump()
-    return {
-        ids: analyse(log, columns=columns, training_only=("page",), user_id=ids, ad_id=ids)
-        for ids in (False, True)
-    }
+def graph(analyse: Callable[..., Path], log: Rows) -> Callable[..., Path]:
+    """Gives the transform graph of what it depends on, made once."""
+
+    @cache
+    def of_settings(ids: bool, position: str | None, training_only: tuple[str, ...]) -> Path:
+        columns = Columns(user_id="user", position=position).model_dump()
+        return analyse(log, columns=columns, training_only=training_only, user_id=ids, ad_id=ids)
+
+    return of_settings
 
 
 def call(folder: Path, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -129,13 +132,13 @@ def test_any_two_settings_are_together_in_some_combination() -> None:
     "setting", pairwise(SETTINGS), ids=lambda each: "-".join(map(str, each.values()))
 )
 def test_the_exports_agree(
-    setting: Setting, graphs: dict[bool, Path], log: Rows, tmp_path: Path
+    setting: Setting, graph: Callable[..., Path], log: Rows, tmp_path: Path
 ) -> None:
-    position = setting["position"]
-    columns = Columns(
-        user_id="user", position=None if position is None else "slot", **LOGS[setting["log"]]
-    )
-    transform = TransformGraph(str(graphs[setting["ids"]]), columns, setting["training_only"])
+    position, training_only = setting["position"], setting["training_only"]
+    slot = None if position is None else "slot"
+    columns = Columns(user_id="user", position=slot, **LOGS[setting["log"]])
+    folder = graph(setting["ids"], slot, training_only)
+    transform = TransformGraph(str(folder), columns, training_only)
     write_examples(tmp_path / "examples.gz", log)
     impressions, validation, ads = write_compact(
         [str(tmp_path / "examples.gz")],
