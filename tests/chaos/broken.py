@@ -104,7 +104,9 @@ BREAKS: dict[str, Break] = {
     "a push without a number": lambda root, draw: _write(root / ".push/ready-x/item_tower/a"),
     "a file for a push": lambda root, draw: _write(root / ".push/ready-9"),
     "a push cut off": lambda root, draw: _write(root / ".push/ready-9/item_tower/saved_model.pb"),
-    "an empty push": lambda root, draw: (root / ".push/ready-11").mkdir(exist_ok=True),
+    "an empty push": lambda root, draw: (root / ".push/ready-11").mkdir(
+        parents=True, exist_ok=True
+    ),
     "a file for the staging": lambda root, draw: _write(root / ".push/staging"),
     "a file for the pruned": lambda root, draw: _write(root / ".push/pruned"),
     "a file for the withdrawn": lambda root, draw: _write(root / ".push/withdrawn"),
