@@ -8,6 +8,9 @@ in a process of its own. The rival (benchmarks/stock_tfx.py) runs BERT on every 
 writes the vectors; its Evaluator runs BERT on the eval split again. It measures one AUC, ours adds
 bounds, slices and curves, queries the exported models before it pushes them, and writes a report.
 
+Both keep a fifth of the rows for evaluation, but not the same fifth: ours draws it by the place of
+a row, the rival by a hash of the whole row, the label in it.
+
 The texts that BERT embedded are those of Transform: as ours logs each call, and as many as rows for
 the rival.
 """

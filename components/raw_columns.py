@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
+from components import signature_names
+
 
 def input_types(signature: Any) -> dict[str, tf.DType]:
     """Returns the columns that a signature takes, with their types."""
-    _, specs = signature.structured_input_signature
+    specs = signature_names.inputs_of(signature)
     return {name: spec.dtype for name, spec in specs.items()}
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the tokenizer's ops
 from numpy.typing import NDArray
 
+from components import signature_names
 from components.features import ITEM_TOWER, LOGIT_EMBEDDING, RAW_SIGNATURE, USER_TOWER, Columns
 from components.raw_columns import input_types, to_tensor
 from components.serving_root import in_service
@@ -45,7 +46,8 @@ class Tower:
         embeddings = np.empty((len(rows), width), np.float32)
         for start in range(0, len(rows), self._batch_size):
             part = slice(start, start + self._batch_size)
-            answer = self._signature(**{name: column[part] for name, column in inputs.items()})
+            rows_of_part = {name: column[part] for name, column in inputs.items()}
+            answer = signature_names.call(self._signature, rows_of_part)
             embeddings[part] = answer[LOGIT_EMBEDDING]
         return embeddings
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the tokenizer's ops
 from numpy.typing import NDArray
 
+from components import signature_names
 from components.errors import InputError
 from components.features import AS_SHOWN_SIGNATURE, PROBABILITY, RAW_SIGNATURE, Columns
 from components.raw_columns import input_types, to_tensor
@@ -53,8 +54,9 @@ class ClickModel:
         """Returns the probabilities of a click [N] of the rows; null is a missing value."""
         inputs = {name: to_tensor(rows[name], dtype) for name, dtype in self.inputs.items()}
         scores = [
-            self._signature(
-                **{name: column[start : start + _BATCH] for name, column in inputs.items()}
+            signature_names.call(
+                self._signature,
+                {name: column[start : start + _BATCH] for name, column in inputs.items()},
             )[PROBABILITY].numpy()
             for start in range(0, len(rows), _BATCH)
         ]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from components import signature_names
 from components.features import (
     AD_IDS,
     ALLOWED_AD_IDS,
@@ -113,6 +114,7 @@ def replace_catalogue(recommender: Path, catalogue: Catalogue, folder: Path) -> 
         getattr(loaded.table, name).assign(values)
     signature = loaded.signatures[RAW_SIGNATURE]
     tf.saved_model.save(loaded, str(folder), signatures={RAW_SIGNATURE: signature})
+    signature_names.restore(folder, signature_names.inputs_of(signature))
     extra = Path(COLUMNS_FILE).parent  # with the warm-up request
     shutil.copytree(recommender / extra, folder / extra)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
+from components import signature_names
 from components.features import COLUMNS_FILE, MODEL_VERSION, RAW_SIGNATURE, Columns
 
 # The asset of that name says 0 until the push writes the version over it.
@@ -41,6 +43,7 @@ class ExportedModule(tf.Module):
         )
         self._version = tf.lookup.StaticHashTable(initializer, default_value="0")
         self._signatures: dict[str, Any] = {}
+        self._inputs: dict[str, dict[str, tf.TensorSpec]] = {}
 
     def version(self, like: tf.Tensor) -> tf.Tensor:
         """Returns the version [B] int64, as often as `like` [B, ...] has rows."""
@@ -54,10 +57,8 @@ class ExportedModule(tf.Module):
         name: str = RAW_SIGNATURE,
     ) -> None:
         """Adds a signature: `function` takes `inputs` by name and returns tensors by name."""
-        specs = {key: tf.TensorSpec(spec.shape, spec.dtype, key) for key, spec in inputs.items()}
-        self._signatures[name] = tf.function(function, autograph=False).get_concrete_function(
-            **specs
-        )
+        self._inputs[name] = dict(inputs)
+        self._signatures[name] = signature_names.trace(function, inputs)
 
     def save(self, folder: Path, columns: Columns, warm_up: Mapping[str, Any]) -> None:
         """Writes the SavedModel, its columns' roles, and one request to warm it up.
@@ -68,6 +69,7 @@ class ExportedModule(tf.Module):
             warm_up: values for the inputs of the raw signature.
         """
         tf.saved_model.save(self, str(folder), signatures=self._signatures)
+        signature_names.restore(folder, chain.from_iterable(self._inputs.values()))
         extra = folder / "assets.extra"
         extra.mkdir()
         (folder / COLUMNS_FILE).write_text(columns.model_dump_json(), encoding="utf-8")
@@ -75,10 +77,9 @@ class ExportedModule(tf.Module):
             writer.write(self._request(warm_up).SerializeToString())
 
     def _request(self, values: Mapping[str, Any]) -> prediction_log_pb2.PredictionLog:
-        signature = self._signatures[RAW_SIGNATURE].structured_input_signature[1]
+        specs = self._inputs[RAW_SIGNATURE]
         inputs = {
-            name: tf.make_tensor_proto(value, signature[name].dtype)
-            for name, value in values.items()
+            name: tf.make_tensor_proto(value, specs[name].dtype) for name, value in values.items()
         }
         spec = model_pb2.ModelSpec(name=self.name, signature_name=RAW_SIGNATURE)
         request = predict_pb2.PredictRequest(model_spec=spec, inputs=inputs)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the tokenizer's ops
 
+from components import signature_names
 from components.errors import InputError
 from components.features import (
     ALLOWED_AD_IDS,
@@ -71,7 +72,7 @@ def _column(rows: Sequence[tf.train.Example], name: str, dtype: tf.DType) -> np.
 
 
 def _trial(function: Any, rows: Sequence[tf.train.Example]) -> Trial:
-    _, specs = function.structured_input_signature
+    specs = signature_names.inputs_of(function)
     groups = [rows[:1], rows[:_USERS] if K in specs else rows]
     requests = [{key: _input(group, key, spec) for key, spec in specs.items()} for group in groups]
     return Trial(requests, [_ask(function, specs, request) for request in requests])
@@ -79,7 +80,7 @@ def _trial(function: Any, rows: Sequence[tf.train.Example]) -> Trial:
 
 def _ask(function: Any, specs: Mapping[str, tf.TensorSpec], request: Tensors) -> Tensors:
     inputs = {name: tf.constant(values, specs[name].dtype) for name, values in request.items()}
-    return {name: output.numpy() for name, output in function(**inputs).items()}
+    return {name: output.numpy() for name, output in signature_names.call(function, inputs).items()}
 
 
 def _input(rows: Sequence[tf.train.Example], name: str, spec: tf.TensorSpec) -> np.ndarray:

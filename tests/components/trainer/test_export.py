@@ -12,8 +12,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from components import signature_names
 from components.features import (
     AD_IDS,
     CLICK_MODEL,
@@ -32,6 +34,7 @@ from components.features import (
     Columns,
 )
 from components.trainer.export import Exporter
+from components.trainer.recommender import read_catalogue, replace_catalogue
 from components.trainer.serving_ops import unsupported_ops
 from components.trainer.transform_graph import TransformGraph
 from components.trainer.two_tower import USER, TwoTower
@@ -105,6 +108,64 @@ def test_any_user_and_any_text_score_and_the_towers_agree_with_the_click_model(
     np.testing.assert_allclose(logit, SCALE * cosine + BIAS, atol=1e-5)
     order = np.argsort(cosine)
     assert (np.diff(probability[order]) >= -1e-6).all()
+
+
+ODD_NAMES = ["att_日本", "att_ville 2", "att_a/b.c:d", 'att_"q"', "att_a,b\n", "att_-"]
+
+
+@pytest.fixture(scope="module")
+def odd(analyse: Callable[..., Path], rows: Rows, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Exports for attributes with names that Python has not for arguments."""
+    named = [
+        {
+            **dict.fromkeys(ODD_NAMES, row["att_age"] or "-"),
+            **{name: value for name, value in row.items() if not name.startswith("att_")},
+        }
+        for row in rows
+    ]
+    transform = TransformGraph(str(analyse(named)), Columns())
+    model = TwoTower(transform.user_width, ad_width=6, embedding=4)
+    folder = tmp_path_factory.mktemp("odd")
+    Exporter(model, transform, Columns()).export(folder, CATALOGUE)
+    return folder
+
+
+def served(folder: Path) -> list[str]:
+    """The inputs of the signature that TF Serving offers."""
+    model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    return list(model.meta_graphs[0].signature_def[RAW_SIGNATURE].inputs)
+
+
+def test_columns_of_any_name_are_the_inputs_of_the_signatures(odd: Path, tmp_path: Path) -> None:
+    user = {name: tf.constant(["young"]) for name in ODD_NAMES}
+    example = tf.train.Example()
+    for name in ODD_NAMES:
+        example.features.feature[name].bytes_list.value.append(b"young")
+    example.features.feature["text"].bytes_list.value.append(b"Ad 3 of many")
+    loaded = {name: tf.saved_model.load(str(odd / name)).signatures for name in MODELS}
+    shown = {"text": tf.constant(["Ad 3 of many"])}
+    raw = signature_names.call(loaded[CLICK_MODEL][RAW_SIGNATURE], user | shown)
+    serialized = tf.constant([example.SerializeToString()])
+    parsed = loaded[CLICK_MODEL][EXAMPLES_SIGNATURE](examples=serialized)
+    np.testing.assert_allclose(raw[PROBABILITY], parsed[PROBABILITY], atol=1e-6)
+    embedded = signature_names.call(loaded[USER_TOWER][RAW_SIGNATURE], user)
+    assert embedded[EMBEDDING].shape == [1, 4]
+
+    replace_catalogue(odd / RECOMMENDER, read_catalogue(odd / RECOMMENDER), tmp_path / "again")
+    again = tf.saved_model.load(str(tmp_path / "again")).signatures[RAW_SIGNATURE]
+    request = {"k": tf.constant(3), "allowed_ad_ids": tf.constant([], tf.string), **user}
+    best = [
+        signature_names.call(signature, request)[AD_IDS].numpy().tolist()
+        for signature in (loaded[RECOMMENDER][RAW_SIGNATURE], again)
+    ]
+    assert best[0] == best[1]
+    for folder in (odd / RECOMMENDER, tmp_path / "again"):
+        assert set(served(folder)) == {*ODD_NAMES, "k", "allowed_ad_ids"}
+
+    warm_up = str(odd / USER_TOWER / "assets.extra/tf_serving_warmup_requests")
+    (record,) = tf.data.TFRecordDataset(warm_up).as_numpy_iterator()
+    inputs = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request.inputs
+    assert set(inputs) == set(ODD_NAMES)
 
 
 def test_the_exports_compute_what_the_model_computes(
