@@ -206,7 +206,7 @@ def positions(seeds: int) -> pd.DataFrame:
 def _served(data: TrainingData, served: tuple[int, int] | None) -> np.ndarray:
     keras.utils.set_random_seed(1)
     model = data.two_tower(ModelSettings(normalize=False, user_layers=(), item_layers=()))
-    how = TrainerSettings(epochs=100, schedule="cosine", learning_rate=0.03, patience=100)
+    how = TrainerSettings(epochs=5, schedule="cosine", learning_rate=0.03, patience=100)
     train(model, data, how)
     leave_context_out(model, data, served)
     user = model.user_logit_embedding(*model.user_tower(np.zeros((1, 1), np.int32)))

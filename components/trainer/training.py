@@ -20,6 +20,7 @@ from components.trainer.two_tower import TwoTower
 _STEPS_PER_CALL = 16  # One call of the compiled function costs as much as several small batches.
 _VALIDATION_BATCH = 8192
 _LEAST_ROWS = 16
+_STEPS = 400
 _LEAST_STEPS = 100  # Of an epoch over folded rows, where there are so many without folding.
 
 
@@ -42,8 +43,9 @@ def train(
     """
     impressions, validation = data.impressions, data.validation
     batch_size = rows_a_step(impressions, settings.batch_size)
+    passes = passes_an_epoch(impressions, settings.batch_size)
     model.compile(
-        optimizer=optimizer_of(settings, -(-impressions.rows // batch_size)),
+        optimizer=optimizer_of(settings, passes * -(-impressions.rows // batch_size)),
         loss=ClickLoss(impressions.kept_negatives, settings.label_smoothing),
         steps_per_execution=_STEPS_PER_CALL,
     )
@@ -56,7 +58,7 @@ def train(
         restore_best_weights=True,
     )
     history = model.fit(
-        batches(impressions, data.ads, batch_size, shuffle_seed=settings.seed),
+        batches(impressions, data.ads, batch_size, shuffle_seed=settings.seed).repeat(passes),
         validation_data=watched,
         epochs=settings.epochs,
         callbacks=[early_stopping, *callbacks],
@@ -105,6 +107,15 @@ def rows_a_step(impressions: Impressions, batch_size: int) -> int:
     """
     steps = min(_LEAST_STEPS, impressions.weight / batch_size)
     return min(batch_size, max(_LEAST_ROWS, int(impressions.rows / steps)))
+
+
+def passes_an_epoch(impressions: Impressions, batch_size: int) -> int:
+    """Returns how often an epoch goes through the rows: once, unless they are few and folded.
+
+    As often, then, as gives it _STEPS, or as many as without folding.
+    """
+    steps = -(-impressions.rows // rows_a_step(impressions, batch_size))
+    return max(1, math.ceil(min(_STEPS, impressions.weight / batch_size) / steps))
 
 
 class Scores(NamedTuple):

@@ -72,7 +72,7 @@ def trained(log: TrainingData) -> list[np.ndarray]:
     """The weights after training."""
     keras.utils.set_random_seed(1)
     model = log.two_tower(SMALL)
-    how = TrainerSettings(epochs=200, schedule="cosine", learning_rate=0.05, patience=200)
+    how = TrainerSettings(epochs=5, schedule="cosine", learning_rate=0.05, patience=200)
     train(model, log, how)
     return model.get_weights()
 

@@ -15,7 +15,15 @@ from sklearn.metrics import roc_auc_score
 from components.metrics import log_loss, normalized_entropy
 from components.trainer.impressions import Impressions, ImpressionsWriter
 from components.trainer.settings import ModelSettings, TrainerSettings
-from components.trainer.training import ClickLoss, Scores, platt, predict, rows_a_step, train
+from components.trainer.training import (
+    ClickLoss,
+    Scores,
+    passes_an_epoch,
+    platt,
+    predict,
+    rows_a_step,
+    train,
+)
 from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import ADS, USER
 
@@ -91,17 +99,20 @@ def test_a_thinned_log_gives_the_probabilities_of_all(tmp_path: Path, calibrate:
 
 
 @pytest.mark.parametrize(
-    ("rows", "weight", "expected"),
+    ("rows", "weight", "expected", "passes"),
     [
-        (50_000, 50_000, 1000),
-        (500, 500, 1000),
-        (2000, 5e6, 20),
-        (90, 5e6, 16),
-        (400_000, 5e6, 1000),
+        (50_000, 50_000, 1000, 1),
+        (50_001, 50_001, 1000, 1),
+        (500, 500, 1000, 1),
+        (2000, 5e6, 20, 4),
+        (90, 5e6, 16, 67),
+        (90, 20_000, 16, 4),
+        (400_000, 5e6, 1000, 1),
     ],
 )
 def test_an_epoch_over_folded_rows_keeps_steps_to_learn_in(
-    tmp_path: Path, rows: int, weight: float, expected: int
+    tmp_path: Path, rows: int, weight: float, expected: int, passes: int
 ) -> None:
     impressions = Impressions(tmp_path, {USER: 1}, rows=rows, weight=weight)
     assert rows_a_step(impressions, 1000) == expected
+    assert passes_an_epoch(impressions, 1000) == passes
