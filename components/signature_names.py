@@ -17,7 +17,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 _STAND_IN = "utf8_"
-_ARGUMENT = re.compile(rf"(?!{_STAND_IN})[A-Za-z][A-Za-z0-9_]*")
+# Names that differ in upper and lower case only are one to TensorFlow's graphs.
+_ARGUMENT = re.compile(rf"(?!{_STAND_IN})[a-z][a-z0-9_]*")
 
 
 def argument(column: str) -> str:
