@@ -80,6 +80,8 @@ def test_every_name_has_an_argument_of_its_own(names: set[str]) -> None:
     assert all(name.isidentifier() and name.isascii() for name in arguments)
 
 
-@pytest.mark.parametrize("name", ["att a", "1", "_a", "é", "class", "self", "a-b", "utf8_61", "att_A"])
+@pytest.mark.parametrize(
+    "name", ["att a", "1", "_a", "é", "class", "self", "a-b", "utf8_61", "att_A"]
+)
 def test_others_have_stand_ins(name: str) -> None:
     assert signature_names.argument(name) == f"utf8_{name.encode().hex()}"
