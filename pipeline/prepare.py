@@ -18,7 +18,7 @@ from components.pusher.work_folder import check_root, existing
 from components.schema_gate.schema_file import check_schema
 from pipeline.config import PipelineConfig
 
-# Bytes that a run writes, as measured: of artifacts for each of the input's, and beside them four
+# Bytes that a run may write, a rough guess: of artifacts for each of the input's, and beside them four
 # exports with a text encoder each; then a copy of these in the serving root.
 _ARTIFACTS_BY_INPUT = 0.5
 _ARTIFACTS = 1.0e9
