@@ -18,8 +18,8 @@ from components.pusher.work_folder import check_root, existing
 from components.schema_gate.schema_file import check_schema
 from pipeline.config import PipelineConfig
 
-# Bytes that a run may write, a rough guess: of artifacts for each of the input's, and beside them four
-# exports with a text encoder each; then a copy of these in the serving root.
+# Bytes that a run may write, a rough guess: a share of the input's as artifacts, and beside them
+# four exports with a text encoder each; then a copy of these in the serving root.
 _ARTIFACTS_BY_INPUT = 0.5
 _ARTIFACTS = 1.0e9
 _PUSH = 0.5e9
