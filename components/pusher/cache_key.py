@@ -33,7 +33,7 @@ def record_push(pushed: Pushed, key: str) -> None:
     """
     file = pushed.root / WORK_FOLDER / PUSHED_FILE
     if pushed.new and _read(pushed.root)[1] == key:
-        file.unlink()
+        file.unlink(missing_ok=True)  # in containers every push has the same key, none
         return
     write_file(file, json.dumps({"version": pushed.version, "cache_key": key}))
 

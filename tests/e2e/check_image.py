@@ -50,8 +50,9 @@ class ImageHarness(Harness):
     def container(
         self, root: Path, mounts: Sequence[tuple[Path, str]], command: Sequence[str]
     ) -> list[str]:
-        for outside, _ in mounts:
-            outside.chmod(0o777)  # the image's user is nobody here
+        for outside, _ in mounts:  # the image's user is nobody here
+            for path in (outside, *outside.rglob("*")):
+                path.chmod(0o777)
         volumes = [f"--volume={outside}:{inside}" for outside, inside in mounts]
         started = [self.engine, "run", "--rm", "--network=host", *volumes]
         return [*started, f"--entrypoint={command[0]}", self.tag, *command[1:]]
@@ -90,7 +91,9 @@ def test_its_worker_pool_works_for_a_job_server(worker_pool: str, tmp_path: Path
     module = "apache_beam.runners.portability.local_job_service_main"
     server = [sys.executable, "-m", module, f"--port={port}"]
     options = PipelineOptions(
+        [],
         runner="PortableRunner",
+        job_server_timeout=600,
         job_endpoint=f"localhost:{port}",
         environment_type="EXTERNAL",
         environment_config=worker_pool,

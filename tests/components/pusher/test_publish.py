@@ -298,6 +298,13 @@ def test_the_cache_key_is_new_once_the_root_is_emptied(tmp_path: Path) -> None:
     assert push_cache_key(root) != key
 
 
+def test_without_keys_as_in_containers_every_push_is_made(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for number, content in enumerate("ab", start=1):
+        push(make_models(tmp_path / content, content), root, "")
+        assert numbers_in_service(root)[-1] == number
+
+
 @settings(deadline=None, max_examples=15)
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
 def test_a_cache_keyed_by_model_and_root_never_skips_a_push_that_is_due(
