@@ -108,7 +108,7 @@ def compact(
     What it learns of the attributes and ids, it learns from the rows of `split.train`. Rows weigh
     1, or as `weights` [N] says.
     """
-    positions, width = _positions(data.attributes, split.train)
+    positions, unknown, width = _positions(data.attributes, split.train)
     columns = {USER: positions}
     user_ids = ad_ids = 0
     inputs = {ADS: data.vectors}
@@ -134,15 +134,16 @@ def compact(
         write("validation", split.validation),
         inputs,
         user_width=width,
+        user_unknown=unknown,
         user_ids=user_ids,
         ad_ids=ad_ids,
     )
     return training, write("test", split.test)
 
 
-def _positions(attributes: pd.DataFrame, train: np.ndarray) -> tuple[np.ndarray, int]:
-    """Returns where the ones of each row's one-hot vector are [N, A], and its width."""
-    positions = []
+def _positions(attributes: pd.DataFrame, train: np.ndarray) -> tuple[np.ndarray, list[int], int]:
+    """Returns each row's ones [N, A], each attribute's for unknown values [A], and the width."""
+    positions, unknown = [], []
     width = 0
     for name in attributes:
         values = attributes[name]
@@ -151,8 +152,9 @@ def _positions(attributes: pd.DataFrame, train: np.ndarray) -> tuple[np.ndarray,
             values = pd.Series(np.searchsorted(edges, values)).where(values.notna().to_numpy())
         codes, count = _known(values.fillna("").to_numpy(), train)
         positions.append(width + codes)
+        unknown.append(width)
         width += count
-    return np.column_stack(positions), width
+    return np.column_stack(positions), unknown, width
 
 
 def _known(values: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, int]:

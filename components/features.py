@@ -38,6 +38,7 @@ MODEL_VERSION = "model_version"
 
 # What the transform graph makes of the raw columns.
 USER_ONE_HOT = "user_one_hot"
+USER_UNKNOWN = "user_unknown"
 USER_ID_ONE_HOT = "user_id_one_hot"
 AD_EMBEDDING = "ad_embedding"
 AD_ID_ONE_HOT = "ad_id_one_hot"

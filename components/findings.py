@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
-from components.errors import printable
+from components.errors import AnomalyError, printable
+
+# In the folder of a transform graph, what the analysis noticed.
+NOTES_FILE = "notes.json"
 
 _WIDTH = 100
 
@@ -54,7 +57,12 @@ def read_notes(file: Path) -> list[Finding]:
     Args:
         file: What the gate's output `notes` is in.
     """
-    return _FINDINGS.validate_json(file.read_bytes())
+    return from_json(file.read_bytes())
+
+
+def from_json(text: bytes) -> list[Finding]:
+    """Reads what `to_json` wrote."""
+    return _FINDINGS.validate_json(text)
 
 
 def table(findings: Iterable[Finding]) -> str:
@@ -66,3 +74,25 @@ def table(findings: Iterable[Finding]) -> str:
     text = io.StringIO()
     Console(file=text, width=_WIDTH, color_system=None).print(rows, markup=False)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def stop(findings: Iterable[Finding], what: str, remedy: str) -> None:
+    """Stops the run if a finding does.
+
+    Args:
+        findings: all that was found.
+        what: what is wrong, in a few words.
+        remedy: what to do if the data is right.
+
+    Raises:
+        AnomalyError: a finding stops the run; with a table.
+    """
+    findings = list(findings)
+    stopping = [finding for finding in findings if finding.stops]
+    others = [finding for finding in findings if not finding.stops]
+    if stopping:
+        also = f"Also noticed:\n\n{table(others)}\n\n" if others else ""
+        raise AnomalyError(
+            f"{what}:\n\n{table(stopping)}\n\n{also}Correct the data; or, if it is right, {remedy}",
+            [*stopping, *others],
+        )

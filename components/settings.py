@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+# YAML reads a bare off as false.
+Check = Annotated[Literal["off", "warn", "stop"], BeforeValidator(lambda value: value or "off")]
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tfx.components import ExampleValidator, Trainer
@@ -41,6 +42,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
         anomalies=validator.outputs["anomalies"],
         schema=schema.outputs["schema"],
         columns=config.data.columns.model_dump_json(),
+        multi_valued=json.dumps(config.data.multi_valued),
         checks=config.data_checks.model_dump_json(),
         serving_root=str(config.pusher.serving_root),
         push_cache_key=prepared.push_cache_key,
@@ -58,6 +60,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
             "user_id": config.model.user_id,
             "ad_id": config.model.ad_id,
             "training_only": config.model.training_only,
+            "multi_valued": config.data.multi_valued,
             **config.transform.model_dump(),
         },
     ).with_id("transform")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from components.errors import InputError
-from components.findings import Finding
+from components.findings import NOTES_FILE, Finding, read_notes
 from components.output_file import write_text
 
 Status = Literal[
@@ -85,6 +85,15 @@ class RunRecord(BaseModel):
             if record.id == node and name in record.outputs:
                 return Path(record.outputs[name])
         return None
+
+    def notes(self) -> list[Finding] | None:
+        """Returns what the data checks and Transform let pass; None if it got not so far."""
+        gate = self.output("schema_gate", "notes")
+        if gate is None or not gate.exists():
+            return None
+        graph = self.output("transform", "transform_graph")
+        files = [gate, *([] if graph is None else [graph / NOTES_FILE])]
+        return [finding for file in files if file.exists() for finding in read_notes(file)]
 
     def write(self) -> None:
         """Writes the record into the run's folder."""

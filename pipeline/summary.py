@@ -7,7 +7,6 @@ from rich.console import Console
 from components.errors import printable
 from components.evaluator.verdict import VERDICT_FILE, read_verdict
 from components.features import EVAL
-from components.findings import read_notes
 from pipeline.run_record import RunRecord
 
 _HEADLINES = {
@@ -51,8 +50,7 @@ def show(record: RunRecord, console: Console) -> None:
 
 
 def _notes(record: RunRecord) -> list[str]:
-    notes = record.output("schema_gate", "notes")
-    return [] if notes is None else [str(finding) for finding in read_notes(notes)]
+    return [str(finding) for finding in record.notes() or []]
 
 
 def _verdict(record: RunRecord) -> list[str]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from components.errors import InputError
 from components.evaluator.score import ClickModel
-from components.example_gen.csv_types import TEXT
+from components.example_gen.csv_types import TEXT, convert
 from components.features import CLICK_MODEL, PROBABILITY, Columns
 from components.output_file import output_file
 from components.serving_root import in_service
@@ -78,6 +78,6 @@ class Predictor:
 
 def _typed(column: str, value: str | None, data_type: pa.DataType) -> pa.Array:
     try:
-        return pa.array([value], TEXT).cast(data_type)
+        return convert(pa.array([value], TEXT), data_type)
     except pa.ArrowInvalid:
         raise InputError(f"{column}={value}: the model expects a number") from None

@@ -90,6 +90,7 @@ def analyse(
         "ad_id": False,
         "training_only": (),
         "max_ids": 1000,
+        "multi_valued": {},
         **settings,
     }
     examples = tfxio.TFExampleRecord(str(folder / "examples.gz"), schema=metadata.schema)

@@ -19,6 +19,7 @@ from components.example_gen.csv_types import (
     narrowest_type,
     widest_type,
 )
+from components.example_gen.multi_valued import separator_of
 
 NUMERIC = (INTEGER, NUMBER)
 
@@ -48,6 +49,8 @@ class ColumnProfile:
         self._low, self._high = float("inf"), float("-inf")
         self._leading_zero = ""
         self._values: set[str] | None = set()  # None where they are too many
+        self._separator: str | None = None  # between several values in a row, if found among many
+        self._is_free = not is_text
         self._words: Counter[str] | None = None if is_text else Counter()  # None: plain text
 
     def add(self, values: pa.Array) -> None:
@@ -61,6 +64,7 @@ class ColumnProfile:
         if self._values is not None:
             self._values.update(distinct.slice(0, _MOST_VALUES + 1).to_pylist())
             if len(self._values) > _MOST_VALUES:
+                self._separator = separator_of(self._values)
                 self._values = None
         if self._words is not None:
             self._find_type(pc.ascii_trim_whitespace(distinct), counts)
@@ -99,6 +103,12 @@ class ColumnProfile:
             )
         if self.type == TEXT and self._words is not None and self._numbers:
             yield from self._words_among_numbers(name, self._words)
+
+    def several_values(self) -> str | None:
+        """Returns what stands between several values in a row, if it looks so and may be."""
+        if self.type != TEXT or not self._is_free:
+            return None
+        return self._separator if self._values is None else separator_of(self._values)
 
     def _find_type(self, distinct: pa.Array, counts: pa.Array) -> None:
         found = narrowest_type(distinct, self._marks)

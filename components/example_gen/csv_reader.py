@@ -265,6 +265,13 @@ class _Check:
                 yield f"{file}: {header.separator!r} separates its fields, by its header"
         for name, column in self._columns.items():
             yield from column.warnings(name)
+        for name in self._settings.columns.attributes(self._columns):
+            separator = self._columns[name].several_values()
+            if separator is not None:
+                yield (
+                    f"column {name} looks as if a row had several values, with {separator} between "
+                    f"them; if so, data.multi_valued: {{{name}: {separator!r}}}"
+                )
         ads = [ad for ad, texts in self._texts_of.items() if ad and len(texts) > 1]
         if ads:
             named = _listed([ad.decode() for ad in ads[:_SHOWN_OF_A_KIND]], len(ads))

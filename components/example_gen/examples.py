@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +11,39 @@ import pyarrow.compute as pc
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from components.example_gen.blocks import column_of
+from components.example_gen.csv_reader import InputSummary
 from components.example_gen.csv_types import MARKS, MISSING, TEXT, Types, convert
+from components.example_gen.input_files import read_blocks
+from components.example_gen.layout import WHOLE, name_under
+from components.example_gen.settings import ReadingSettings
+from components.example_gen.split import make_splitter
+from components.features import EVAL, TRAIN
 
 # Examples.features and the only field of Features have the same tag: number 1, length-delimited.
 _TAG = b"\n"
+
+
+def examples_by_split(
+    files: Mapping[str, Sequence[str]], base: str, settings: ReadingSettings, summary: InputSummary
+) -> Iterator[dict[str, list[bytes]]]:
+    """Yields the serialized Examples of each block of rows, by the split that they end in.
+
+    Args:
+        files: By split, as `Layout.files` has them.
+        base: The folder that they are under.
+        settings: How they are read and split.
+        summary: What `check_files` found in them.
+    """
+    splitter = make_splitter(settings, summary.boundary)
+    for split, file in ((split, file) for split, paths in files.items() for file in paths):
+        for block in read_blocks(file, settings, settings.required()):
+            examples = serialize(block.good, summary.types, settings.missing)
+            if split == WHOLE:
+                is_eval = splitter.is_eval(name_under(base, file), block)
+                parts = {TRAIN: ~is_eval, EVAL: is_eval}
+                yield {part: list(compress(examples, rows)) for part, rows in parts.items()}
+            else:
+                yield {split: examples}
 
 
 def serialize(rows: pa.Table, types: Types, marks: Sequence[str] = MARKS) -> list[bytes]:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from itertools import chain, compress, cycle
+from itertools import chain, cycle
 from typing import Any
 
 import tensorflow as tf
@@ -23,14 +23,12 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from components.example_gen.blocks import BadRow
-from components.example_gen.csv_reader import InputSummary, check_files, require_splits
-from components.example_gen.examples import serialize
+from components.example_gen.csv_reader import check_files, require_splits
+from components.example_gen.examples import examples_by_split
 from components.example_gen.filesystem import list_files
 from components.example_gen.input_files import read_blocks, read_header
-from components.example_gen.layout import WHOLE, Layout, is_data, name_under
+from components.example_gen.layout import Layout, is_data
 from components.example_gen.settings import ReadingSettings
-from components.example_gen.split import make_splitter
-from components.features import EVAL, TRAIN
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -81,7 +79,7 @@ class ColumnarCsvExecutor(base_executor.BaseExecutor):
         folders = {split: artifact_utils.get_split_uri([artifact], split) for split in splits}
         shards = min(-(-summary.rows // _ROWS_PER_SHARD), _MOST_SHARDS)
         with closing(_SplitWriter(folders, shards)) as writer:
-            for examples in _examples_by_split(files, base, settings, summary):
+            for examples in examples_by_split(files, base, settings, summary):
                 writer.write(examples)
         if summary.bad_rows:
             _write_quarantine(artifact.uri, files, settings)
@@ -130,22 +128,6 @@ def _configs(
     for key, config in zip(keys, configs, strict=True):
         proto_utils.json_to_proto(exec_properties[key], config)
     return configs
-
-
-def _examples_by_split(
-    files: Mapping[str, Sequence[str]], base: str, settings: ReadingSettings, summary: InputSummary
-) -> Iterator[dict[str, list[bytes]]]:
-    """Yields the serialized Examples of each block of rows, by output split."""
-    splitter = make_splitter(settings, summary.boundary)
-    for split, file in ((split, file) for split, paths in files.items() for file in paths):
-        for block in read_blocks(file, settings, settings.required()):
-            examples = serialize(block.good, summary.types, settings.missing)
-            if split == WHOLE:
-                is_eval = splitter.is_eval(name_under(base, file), block)
-                parts = {TRAIN: ~is_eval, EVAL: is_eval}
-                yield {part: list(compress(examples, rows)) for part, rows in parts.items()}
-            else:
-                yield {split: examples}
 
 
 class _SplitWriter:

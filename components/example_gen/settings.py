@@ -65,6 +65,11 @@ class ReadingSettings(Settings):
     categorical: tuple[str, ...] = Field(
         (), description="Attributes that are categories though their values look like numbers."
     )
+    multi_valued: dict[str, Annotated[str, Field(min_length=1)]] = Field(
+        {},
+        description="Attributes with several values in a row, by what stands between them: "
+        'att_interests: "|".',
+    )
     bad_rows: Literal["refuse", "quarantine"] = Field(
         "refuse", description="Refuse input with bad rows, or set them aside in a file."
     )
@@ -75,7 +80,7 @@ class ReadingSettings(Settings):
 
     def as_text(self) -> set[str]:
         """Returns the columns that are text whatever their values look like."""
-        return {*self.columns.texts(), *self.categorical}
+        return {*self.columns.texts(), *self.categorical, *self.multi_valued}
 
     def required(self) -> list[str]:
         """Returns the columns that every file of a training's input must have."""

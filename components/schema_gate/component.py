@@ -2,14 +2,15 @@
 
 # TFX reads the annotations below when this module is imported: they may not be postponed.
 
+import json
+
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputDict, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types.artifact_utils import decode_split_names, get_split_uri
 from tfx.types.standard_artifacts import ExampleAnomalies, Examples, ExampleStatistics, Schema
 
-from components.errors import AnomalyError
 from components.features import EVAL, TRAIN, Columns
-from components.findings import Finding, table, to_json
+from components.findings import stop, to_json
 from components.schema_gate.anomalies import (
     misfits,
     read_anomalies,
@@ -28,6 +29,7 @@ def SchemaGate(
     anomalies: InputArtifact[ExampleAnomalies],
     schema: InputArtifact[Schema],
     columns: Parameter[str],
+    multi_valued: Parameter[str],
     checks: Parameter[str],
     serving_root: Parameter[str],
     push_cache_key: Parameter[str],
@@ -42,6 +44,7 @@ def SchemaGate(
         anomalies: what ExampleValidator found in them.
         schema: the curated schema.
         columns: Columns as JSON.
+        multi_valued: what stands between the values of a row, by multi-valued column, as JSON.
         checks: DataCheckSettings as JSON.
         serving_root: folder with the models in service.
         push_cache_key: changes with the model in service, so that no result about another one is
@@ -66,27 +69,16 @@ def SchemaGate(
             split, read_anomalies(anomalies.uri, split), its_statistics, expected, roles
         )
     ]
-    _stop(
+    stop(
         found,
         "the data does not fit the schema",
         "take what is new into the schema after review: twotower schema accept --config …",
     )
-    rows = Rows({split: get_split_uri([examples], split) for split in seen}, expected, roles)
+    folders = {split: get_split_uri([examples], split) for split in seen}
+    rows = Rows(folders, expected, roles, json.loads(multi_valued))
     settings = DataCheckSettings.model_validate_json(checks)
     checked = check_data(seen[TRAIN], seen[EVAL], rows, expected, serving_root, roles, settings)
     failed = sorted({finding.check for finding in checked if finding.stops})
     warn = " ".join(f"--set data_checks.{name}=warn" for name in failed)
-    _stop(found + checked, "the data fails its checks", f"let it pass: {warn}")
+    stop(found + checked, "the data fails its checks", f"let it pass: {warn}")
     return {"notes": to_json(found + checked)}
-
-
-def _stop(findings: list[Finding], what: str, remedy: str) -> None:
-    """Raises AnomalyError if a finding stops the run."""
-    stopping = [finding for finding in findings if finding.stops]
-    others = [finding for finding in findings if not finding.stops]
-    if stopping:
-        also = f"Also noticed:\n\n{table(others)}\n\n" if others else ""
-        raise AnomalyError(
-            f"{what}:\n\n{table(stopping)}\n\n{also}Correct the data; or, if it is right, {remedy}",
-            [*stopping, *others],
-        )

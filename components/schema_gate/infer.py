@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import tensorflow_data_validation as tfdv
@@ -19,9 +21,7 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
 from components.errors import InputError
 from components.example_gen.csv_reader import check_input
-from components.example_gen.csv_types import Types
-from components.example_gen.examples import serialize
-from components.example_gen.input_files import read_blocks
+from components.example_gen.examples import examples_by_split
 from components.example_gen.layout import find_layout
 from components.example_gen.settings import ReadingSettings
 from components.features import Columns
@@ -34,6 +34,9 @@ MOST_LISTED_VALUES = 100
 # values up to the next multiple of 5%.
 LISTED_SHARE = 0.99
 PRESENCE_STEPS = 20
+
+# How far a share in a split may be by chance from that in all rows; farther once in 700 times.
+_DEVIATIONS = 3
 
 _GONE = (
     anomalies_pb2.AnomalyInfo.SCHEMA_MISSING_COLUMN,
@@ -62,17 +65,28 @@ def infer_schema(csv: Path, settings: ReadingSettings) -> str:
     columns, layout = settings.columns, find_layout(csv)
     settings = settings.for_layout(layout)
     summary = check_input(csv, settings)
-    files = [file for files in layout.files().values() for file in files]
-    seen = statistics(_examples(files, settings, summary.types))
+    parts, whole = defaultdict(list), []
+    for examples in examples_by_split(layout.files(), layout.base, settings, summary):
+        for split, some in examples.items():
+            if some:
+                batch = ExamplesToRecordBatchDecoder().DecodeBatch(some)
+                parts[split].append(_count(batch))
+                whole.append(_count(batch))  # what is counted can be put together only once
+    splits = [_put_together(some) for some in parts.values()]
+    seen = _put_together(whole)
     schema = tfdv.infer_schema(
         seen, infer_feature_shape=False, max_string_domain_size=MOST_LISTED_VALUES
     )
+    fewest = min(counts.rows for counts in summary.splits.values())
     for feature in schema.feature:
-        _set_expectations(feature, columns, _share_present([seen], feature.name))
+        present = _least_by_chance(_share_present([seen], feature.name), fewest)
+        _set_expectations(feature, columns, min(present, _share_present(splits, feature.name)))
+        if feature.name in settings.multi_valued:
+            feature.ClearField("domain_info")  # a list of what its values occur together with
     _drop_unused_domains(schema)
-    return (
-        f"# Drafted from {summary.rows:,} rows of {csv.name}: to be reviewed.\n\n{_print(schema)}"
-    )
+    from_where = f"# Drafted from {summary.rows:,} rows of {csv.name}: to be reviewed.\n\n"
+    # What TensorFlow Data Validation makes of all rows need not fit each split.
+    return accept(from_where + _print(schema), splits, columns)
 
 
 def accept(schema_text: str, splits: Sequence[Statistics], columns: Columns) -> str:
@@ -134,12 +148,19 @@ def parse(schema_text: str) -> schema_pb2.Schema:
 
 def statistics(examples: Iterable[pa.RecordBatch]) -> Statistics:
     """Returns TensorFlow Data Validation's statistics of decoded tf.Examples."""
+    return _put_together([_count(batch) for batch in examples])
+
+
+def _count(examples: pa.RecordBatch) -> list[Any]:
+    """Returns what TensorFlow Data Validation counts in a batch."""
     options = tfdv.StatsOptions()
     generators = stats_impl.get_generators(options, in_memory=True)
-    parts = [
-        stats_impl.generate_partial_statistics_in_memory(batch, options, generators)
-        for batch in examples
-    ]
+    return stats_impl.generate_partial_statistics_in_memory(examples, options, generators)
+
+
+def _put_together(parts: Iterable[list[Any]]) -> Statistics:
+    """Returns the statistics of several batches; see `_count`."""
+    generators = stats_impl.get_generators(tfdv.StatsOptions(), in_memory=True)
     merged = [
         generator.merge_accumulators(accumulators)
         for generator, accumulators in zip(generators, zip(*parts, strict=True), strict=True)
@@ -147,14 +168,9 @@ def statistics(examples: Iterable[pa.RecordBatch]) -> Statistics:
     return stats_impl.extract_statistics_output(merged, generators)
 
 
-def _examples(
-    files: Iterable[str], settings: ReadingSettings, types: Types
-) -> Iterator[pa.RecordBatch]:
-    """Yields the rows of CSV files as they stand in the tf.Examples of a run."""
-    decoder = ExamplesToRecordBatchDecoder()
-    for file in files:
-        for block in read_blocks(file, settings, settings.required()):
-            yield decoder.DecodeBatch(serialize(block.good, types, settings.missing))
+def _least_by_chance(share: float, rows: int) -> float:
+    """Returns the least share that so few rows may have where all rows have `share`."""
+    return max(0.0, share - _DEVIATIONS * math.sqrt(share * (1 - share) / max(1, rows)))
 
 
 def _set_expectations(feature: schema_pb2.Feature, columns: Columns, present: float) -> None:

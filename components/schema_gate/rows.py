@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.dsl.io import fileio
 
@@ -47,12 +49,18 @@ class Rows:
         folders: By split the folder of its gzipped TFRecord files of tf.Examples.
         schema: The schema, which the examples fit.
         columns: What the columns are for.
+        separators: What stands between the values of a row, by multi-valued column.
     """
 
     def __init__(
-        self, folders: Mapping[str, str], schema: schema_pb2.Schema, columns: Columns
+        self,
+        folders: Mapping[str, str],
+        schema: schema_pb2.Schema,
+        columns: Columns,
+        separators: Mapping[str, str] | None = None,
     ) -> None:
         self._folders = folders
+        self._separators = separators or {}
         self._columns = columns
         self._attributes = columns.attributes(feature.name for feature in schema.feature)
         names = {*self._attributes, columns.text, columns.ad_id, *columns.outcome}
@@ -106,6 +114,8 @@ class Rows:
     def _unseen(self, name: str, problem: str, most: float) -> Iterator[Finding]:
         column = self._number(name)
         seen = np.bincount(column.train, minlength=len(column.values)) > 0
+        if name in self._separators:
+            seen = _all_parts_seen(column.values, seen, self._separators[name])
         seen[_MISSING] = True
         sums = weights_of(self._splits[1]).sums
         rows = np.bincount(column.eval, sums, len(column.values)) * ~seen
@@ -144,6 +154,15 @@ def _values(column: pa.Array) -> pa.Array:
     present = pc.fill_null(pc.list_value_length(column), 0).to_numpy() > 0
     values = column.flatten().take(pa.array(np.cumsum(present) - 1, mask=~present))
     return values.dictionary_encode() if pa.types.is_large_binary(values.type) else values
+
+
+def _all_parts_seen(
+    values: Sequence[str], seen: NDArray[np.bool_], separator: str
+) -> NDArray[np.bool_]:
+    """Returns which values have only parts that the seen ones have, too [n] bool."""
+    parts = [{part.strip() for part in value.split(separator)} for value in values]
+    known = set().union({""}, *compress(parts, seen))
+    return np.array([some <= known for some in parts])
 
 
 def _number_texts(train: pa.ChunkedArray, evaluation: pa.ChunkedArray) -> Numbered:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from components.settings import Settings, Share
-
-# YAML reads a bare off as false.
-Check = Annotated[Literal["off", "warn", "stop"], BeforeValidator(lambda value: value or "off")]
+from components.settings import Check, Settings, Share
 
 
 class DataCheckSettings(Settings):

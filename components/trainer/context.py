@@ -64,13 +64,14 @@ def served_position(transform: TransformGraph, columns: Columns, value: str) -> 
         raw[str(columns.position)] = tf.constant([position])
         return transform.context(transform.from_request(raw))[CONTEXT].numpy()[0]
 
-    found, unseen = ones(value), ones("\xff" * 9)
-    (column,) = np.flatnonzero(ones("") != unseen)
-    if found[column] == unseen[column]:
+    found = ones(value)
+    (columns_of_value,) = np.nonzero(found != ones("\xff" * 9))
+    if not columns_of_value.size:
         raise InputError(
             f"model.served_position: expected a value that {columns.position} has in the training "
             f"data, got {value!r}"
         )
+    (column,) = columns_of_value
     return int(column), int(found[column])
 
 

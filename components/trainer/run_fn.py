@@ -49,6 +49,7 @@ def run_fn(fn_args: FnArgs) -> None:
         validation,
         ads.inputs(transform),
         user_width=transform.user_width,
+        user_unknown=transform.user_unknown,
         user_ids=transform.user_ids,
         ad_ids=transform.ad_ids,
         context_width=transform.context_width,

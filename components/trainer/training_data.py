@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ _ARCHITECTURE = {
     "center_embeddings",
     "dropout",
     "id_dropout",
+    "value_dropout",
 }
 
 
@@ -44,6 +45,8 @@ class TrainingData:
         user_ids: how many user ids there are, the unseen one among them; 0 where none are used.
         ad_ids: the same of ads.
         context_width: columns of the one-hot vector of what is known in training only.
+        user_unknown: what takes the place of each slot of a user's positions where an attribute's
+            value is not known, see transform.layout.Part.
     """
 
     impressions: Impressions
@@ -53,6 +56,7 @@ class TrainingData:
     user_ids: int
     ad_ids: int
     context_width: int = 0
+    user_unknown: Sequence[int] = ()
 
     def two_tower(self, settings: ModelSettings) -> TwoTower:
         """Returns untrained towers that fit the data."""
@@ -63,6 +67,7 @@ class TrainingData:
             user_ids=self.user_ids,
             ad_ids=self.ad_ids,
             context_width=self.context_width,
+            user_unknown=self.user_unknown,
             **settings.model_dump(include=_ARCHITECTURE),
         )
         model.adapt(vectors)
@@ -79,6 +84,7 @@ class TrainingData:
             "validation": asdict(self.validation) | {"file": self.validation.file.name},
             "ads": list(self.ads),
             "user_width": self.user_width,
+            "user_unknown": list(self.user_unknown),
             "user_ids": self.user_ids,
             "ad_ids": self.ad_ids,
             "context_width": self.context_width,

@@ -19,6 +19,7 @@ from components.features import (
     CONTEXT_ONE_HOT,
     USER_ID_ONE_HOT,
     USER_ONE_HOT,
+    USER_UNKNOWN,
     Columns,
 )
 from components.trainer.two_tower import AD_ID, ADS, CONTEXT, USER, USER_ID
@@ -42,6 +43,8 @@ class TransformGraph:
         context_inputs: the columns that are known in training only, with their types.
         parts: the model's inputs that an impression has beside its ad, with how many numbers each.
         user_width: columns of the one-hot user vector.
+        user_unknown: what takes the place of each slot of the positions where an attribute's value
+            is not known [S], see transform.layout.Part.
         ad_width: numbers in an ad's embedding.
         user_ids: how many user ids there are, the unseen one among them; 0 where none are used.
         ad_ids: the same of ads.
@@ -69,12 +72,14 @@ class TransformGraph:
         self.ad_inputs = self._types(self._ad.values())
         self.context_inputs = self._types(self._context.values())
         self.parts = {
-            name: len(part.columns) for name, part in [*self._user.items(), *self._context.items()]
+            name: self._size(part, slots=True)
+            for name, part in [*self._user.items(), *self._context.items()]
         }
-        self.user_width = self._width(self._user[USER])
-        self.user_ids = self._width(self._user[USER_ID]) if USER_ID in self._user else 0
-        self.ad_ids = self._width(self._ad[AD_ID]) if AD_ID in self._ad else 0
-        self.context_width = self._width(self._context[CONTEXT]) if context else 0
+        self.user_width = self._size(self._user[USER])
+        self.user_unknown = _Part(transform_fn, [], USER_UNKNOWN)({}).numpy().tolist()
+        self.user_ids = self._size(self._user[USER_ID]) if USER_ID in self._user else 0
+        self.ad_ids = self._size(self._ad[AD_ID]) if AD_ID in self._ad else 0
+        self.context_width = self._size(self._context[CONTEXT]) if context else 0
         self.ad_width = transform_fn.structured_outputs[AD_EMBEDDING].shape[1]
         self.encoder_variables = transform_fn.variables
 
@@ -88,7 +93,10 @@ class TransformGraph:
         return {name: _column(each, self._spec[name]) for name, each in values.items()}
 
     def users(self, columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
-        """Returns the model's inputs: USER, where the ones are [B, A], and USER_ID [B] if used."""
+        """Returns the model's inputs: USER, where the ones are [B, S], and USER_ID [B] if used.
+
+        A slot of USER that stays empty is -1.
+        """
         inputs = {USER: self._user[USER].positions(columns)}
         if USER_ID in self._user:
             inputs[USER_ID] = self._user[USER_ID].positions(columns)[:, 0]
@@ -113,9 +121,10 @@ class TransformGraph:
         strings = {name: self._spec[name].dtype == tf.string for name in names}
         return {name: tf.string if strings[name] else tf.float32 for name in names}
 
-    def _width(self, part: _Part) -> int:
+    def _size(self, part: _Part, *, slots: bool = False) -> int:
+        """Returns the width of one-hot vectors, or how many slots they have in training."""
         no_rows = {name: tf.zeros([0], self._types([part])[name]) for name in part.columns}
-        return int(part(self.from_request(no_rows)).dense_shape[1])
+        return int(part(self.from_request(no_rows)).dense_shape[1 if slots else 2])
 
 
 class _Part:
@@ -129,8 +138,14 @@ class _Part:
         return self._function(*(columns[name] for name in self.columns))
 
     def positions(self, columns: Mapping[str, Column]) -> tf.Tensor:
-        """Returns where the ones of one-hot vectors are, one a column: [B, columns] int32."""
-        return tf.cast(tf.reshape(self(columns).indices[:, 1], [-1, len(self.columns)]), tf.int32)
+        """Returns where the ones of one-hot vectors are, by slot [B, S] int32; -1 for none."""
+        vectors = self(columns)
+        slots = tf.SparseTensor(
+            vectors.indices[:, :2],
+            tf.cast(vectors.indices[:, 2], tf.int32),
+            vectors.dense_shape[:2],
+        )
+        return tf.sparse.to_dense(slots, default_value=-1)
 
 
 def _part(transform_fn: Any, columns: list[str], output: str) -> Callable[..., Column]:

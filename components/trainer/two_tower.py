@@ -35,6 +35,9 @@ class OneHotDense(keras.layers.Layer):
         width: columns of the one-hot vectors.
         units: units of the layer.
         activation: as in keras.layers.Dense.
+        unknown: what takes the place of each slot where a value is not known, see `ValueDropout`;
+            () where it has no values to drop and no slot is ever empty.
+        value_dropout: share of the values that are dropped in training.
         **kwargs: of keras.layers.Layer.
 
     Examples:
@@ -44,46 +47,123 @@ class OneHotDense(keras.layers.Layer):
     """
 
     def __init__(
-        self, width: int, units: int, activation: str | None = None, **kwargs: Any
+        self,
+        width: int,
+        units: int,
+        activation: str | None = None,
+        *,
+        unknown: Sequence[int] = (),
+        value_dropout: float = 0.0,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.width = width
         self.units = units
         self.activation = keras.activations.get(activation)
+        self.value_dropout = ValueDropout(value_dropout, unknown)
 
     def build(self, _input_shape: Any) -> None:
         self.kernel = self.add_weight(shape=(self.width, self.units), name="kernel")
         self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
 
     def call(self, positions: Any) -> Any:
-        """Maps positions [B, A] int to [B, units]."""
+        """Maps positions [B, S] int, -1 in an empty slot, to [B, units]."""
         kernel = tf.convert_to_tensor(self.kernel)
-        return self.activation(_sum_of_rows(kernel, positions) + self.bias)
+        rows = _sum_of_rows(kernel, self.value_dropout(positions), self.value_dropout.has_empty)
+        return self.activation(rows + self.bias)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:-1], self.units)
 
     def get_config(self) -> dict[str, Any]:
         activation = keras.activations.serialize(self.activation)
-        own = {"width": self.width, "units": self.units, "activation": activation}
-        return super().get_config() | own
+        return super().get_config() | {
+            "width": self.width,
+            "units": self.units,
+            "activation": activation,
+            "unknown": self.value_dropout.unknown,
+            "value_dropout": self.value_dropout.rate,
+        }
 
 
-@tf.custom_gradient
-def _sum_of_rows(kernel: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, Any]:
-    """Returns kernel[positions] [B, A, units], summed over A.
+def _sum_of_rows(kernel: tf.Tensor, positions: tf.Tensor, has_empty: bool) -> tf.Tensor:
+    """Returns kernel[positions] [B, S, units], summed over S; -1 adds nothing.
 
     TensorFlow's own gradient is a list of rows, which every step of Adam would sort and add up; the
     one here is added up as it is made.
+
+    Args:
+        kernel: [width, units].
+        positions: [B, S].
+        has_empty: whether a position may be -1.
     """
-    ones = tf.shape(positions)[1]
 
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
-        of_rows = tf.repeat(upstream, ones, axis=0)
-        where = tf.reshape(positions, [-1])
-        return tf.math.unsorted_segment_sum(of_rows, where, tf.shape(kernel)[0]), None
+    @tf.custom_gradient
+    def sum_of_rows(kernel: tf.Tensor, positions: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        slots = tf.shape(positions)[1]
 
-    return tf.reduce_sum(tf.gather(kernel, positions), axis=1), gradient
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
+            of_rows = tf.repeat(upstream, slots, axis=0)
+            where = tf.reshape(positions, [-1])
+            # It leaves out what is at -1.
+            return tf.math.unsorted_segment_sum(of_rows, where, tf.shape(kernel)[0]), None
+
+        if not has_empty:
+            return tf.reduce_sum(tf.gather(kernel, positions), axis=1), gradient
+        rows = tf.gather(kernel, tf.maximum(positions, 0))
+        is_full = tf.cast(positions >= 0, kernel.dtype)
+        return tf.reduce_sum(rows * is_full[:, :, None], axis=1), gradient
+
+    return sum_of_rows(kernel, positions)
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
+class ValueDropout(keras.layers.Layer):
+    """Takes columns' values for unknown ones at random in training.
+
+    So a tower learns what to make of a value that no training row has: what the other columns say
+    alone. Of some rows any number of values is dropped, all of them among others.
+
+    Args:
+        rate: share of the values that are dropped, at most 1/2.
+        unknown: what takes the place of each slot where its column's value is not known [S]: a
+            position in the first slot of a column, -1 in the further ones that it may have; see
+            transform.layout.Part.
+        **kwargs: of keras.layers.Layer.
+
+    Example:
+        >>> ValueDropout(0.05, [0, 3])(np.array([[1, 5]])).numpy()  # only training drops any
+        array([[1, 5]])
+    """
+
+    def __init__(self, rate: float, unknown: Sequence[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.unknown = list(unknown)
+        self.has_empty = any(position < 0 for position in self.unknown)
+        self.seed = keras.random.SeedGenerator()
+
+    def call(self, positions: Any, training: bool = False) -> Any:
+        """Maps positions [B, S] int to positions [B, S]."""
+        if not training or not self.rate or not self.unknown:
+            return positions
+        column = np.cumsum(np.array(self.unknown) >= 0) - 1  # of each slot
+        rows = keras.ops.shape(positions)[0]
+
+        def draw(columns: int) -> Any:
+            return keras.random.uniform((rows, columns), seed=self.seed)
+
+        # In a row that has any dropped, the share of its values is drawn evenly from 0 to 1.
+        share = keras.ops.where(draw(1) < 2 * self.rate, draw(1), 0.0)
+        dropped = keras.ops.take(draw(int(column[-1]) + 1) < share, column, axis=1)
+        unknown = keras.ops.cast(self.unknown, positions.dtype)
+        return keras.ops.where(dropped, unknown, positions)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"rate": self.rate, "unknown": self.unknown}
 
 
 @keras.saving.register_keras_serializable(_PACKAGE)
@@ -300,6 +380,9 @@ class TwoTower(keras.Model):
             `adapt` takes.
         dropout: share of the units that are dropped in training.
         id_dropout: share of the ids that are dropped in training.
+        value_dropout: share of the attributes' values that are dropped in training.
+        user_unknown: what takes the place of each slot of a user's positions where an attribute's
+            value is not known, see `ValueDropout`.
         **kwargs: of keras.Model.
 
     Examples:
@@ -326,6 +409,8 @@ class TwoTower(keras.Model):
         center_embeddings: bool = False,
         dropout: float = 0.0,
         id_dropout: float = 0.0,
+        value_dropout: float = 0.0,
+        user_unknown: Sequence[int] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -342,6 +427,8 @@ class TwoTower(keras.Model):
             "center_embeddings": center_embeddings,
             "dropout": dropout,
             "id_dropout": id_dropout,
+            "value_dropout": value_dropout,
+            "user_unknown": list(user_unknown),
         }
         common: dict[str, Any] = {
             "normalize": normalize,
@@ -349,7 +436,10 @@ class TwoTower(keras.Model):
             "id_dropout": id_dropout,
         }
         (units, activation), *others = _activations((*user_layers, embedding))
-        user_dense = [OneHotDense(user_width, units, activation), *_dense(others)]
+        one_hot = OneHotDense(
+            user_width, units, activation, unknown=user_unknown, value_dropout=value_dropout
+        )
+        user_dense = [one_hot, *_dense(others)]
         item_dense = _dense(_activations((*item_layers, embedding)))
         self.user_tower = Tower(user_dense, ids=user_ids, name="user_tower", **common)
         self.item_tower = Tower(
@@ -379,7 +469,7 @@ class TwoTower(keras.Model):
         """Returns the logits [B] of a click.
 
         Args:
-            inputs: USER: positions of the ones [B, A] int; USER_ID: [B] int; ADS: vectors of n
+            inputs: USER: positions of the ones [B, S] int; USER_ID: [B] int; ADS: vectors of n
                 distinct ads [n, H]; AD_ID: [n] int; AD_OF: which of them each impression shows [B]
                 int; CONTEXT: positions of the ones [B, M] int. Ids may be absent where the model
                 does not use them, and CONTEXT where the probabilities to serve are wanted.

@@ -18,7 +18,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.errors import InputError
-from components.transform import text_encoder
+from components.transform import notes, same_embedding, text_encoder
 from components.transform.counting import CountDistinct, most_frequent
 from components.transform.lookup import lookup_rows, sort_by_fingerprint
 from components.transform.text_encoder import Encoder
@@ -32,7 +32,14 @@ _BATCH = 128
 _MOST_TABLE_BYTES = 1_800_000_000
 
 
-def embed(texts: tf.Tensor, encoder_folder: str, *, memo: bool, max_ads: int) -> tf.Tensor:
+def embed(
+    texts: tf.Tensor,
+    encoder_folder: str,
+    *,
+    memo: bool,
+    max_ads: int,
+    notes_folder: str | None = None,
+) -> tf.Tensor:
     """Returns the embeddings [B, H] float32 of `texts` [B], within `preprocessing_fn`.
 
     Args:
@@ -40,13 +47,14 @@ def embed(texts: tf.Tensor, encoder_folder: str, *, memo: bool, max_ads: int) ->
         encoder_folder: the compiled text encoder, see text_encoder.compile_encoder.
         memo: embed each distinct text of the dataset once and remember it.
         max_ads: most texts that are remembered, most frequent first.
+        notes_folder: gets which texts the encoder cannot tell apart.
     """
     encoder = tft.make_and_track_object(lambda: _load(encoder_folder), name="text_encoder")
     if not memo:
         return embed_distinct(texts, encoder)
     known_texts, fingerprints, embeddings = tft.experimental.ptransform_analyzer(
         inputs=[texts],
-        ptransform=EmbedDistinctTexts(encoder_folder, max_ads),
+        ptransform=EmbedDistinctTexts(encoder_folder, max_ads, notes_folder),
         output_dtypes=[tf.string, tf.int64, tf.float32],
         output_shapes=[[None], [None], [None, text_encoder.width(encoder)]],
         name="ad_memo",
@@ -88,10 +96,11 @@ class EmbedDistinctTexts(beam.PTransform):
     those fingerprints, and the embeddings.
     """
 
-    def __init__(self, encoder_folder: str, max_ads: int) -> None:
+    def __init__(self, encoder_folder: str, max_ads: int, notes_folder: str | None = None) -> None:
         super().__init__()
         self._encoder_folder = encoder_folder
         self._max_ads = max_ads
+        self._notes_folder = notes_folder
 
     def expand(self, texts: beam.PCollection) -> list[beam.PCollection]:
         tables = (
@@ -101,7 +110,7 @@ class EmbedDistinctTexts(beam.PTransform):
             | beam.Reshuffle()
             | beam.ParDo(_Embed(self._encoder_folder))
             | beam.combiners.ToList()
-            | beam.Map(_table)
+            | beam.Map(_table, self._notes_folder)
         )
         return [tables | f"Output{i}" >> beam.Map(lambda table, i=i: table[i]) for i in range(3)]
 
@@ -128,7 +137,9 @@ class _Embed(beam.DoFn):
         yield texts, embeddings
 
 
-def _table(batches: list[tuple[list[bytes], np.ndarray]]) -> tuple[np.ndarray, ...]:
+def _table(
+    batches: list[tuple[list[bytes], np.ndarray]], notes_folder: str | None = None
+) -> tuple[np.ndarray, ...]:
     texts = [text for batch, _ in batches for text in batch]
     embeddings = np.concatenate([vectors for _, vectors in batches])
     if embeddings.nbytes > _MOST_TABLE_BYTES:
@@ -137,5 +148,6 @@ def _table(batches: list[tuple[list[bytes], np.ndarray]]) -> tuple[np.ndarray, .
             f"the ad memo would hold {len(texts):,} texts of {embeddings.shape[1]} numbers each, "
             f"more than a graph can carry; set transform.max_ads to at most {most:,}"
         )
+    notes.write(notes_folder, same_embedding.find(texts, embeddings))
     fingerprints, order = sort_by_fingerprint(texts)
     return np.array(texts, dtype=object)[order], fingerprints, embeddings[order]

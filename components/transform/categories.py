@@ -1,140 +1,219 @@
-"""User attributes to one one-hot vector.
-
-The vector has a block of columns per attribute, string attributes first, each group by name:
-
-- a string attribute: one column for values not seen in training, one for missing, then one per
-  value, most frequent first, up to a cap;
-- a numeric attribute: one column for missing, then one per quantile bucket.
-"""
+"""Columns of one-hot vectors for strings: a value each, most frequent first, up to a cap."""
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TypeAlias
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
+from components.transform import notes
 from components.transform.counting import CountDistinct, most_frequent
+from components.transform.layout import Part, reserve
 from components.transform.lookup import lookup_rows, sort_by_fingerprint
 
-Column: TypeAlias = tf.Tensor | tf.SparseTensor
+# Most values of a row of a multi-valued column that count, the most frequent ones.
+MOST_VALUES = 100
 
-# Kept apart from any value of an attribute by the first byte: no UTF-8 text starts with it.
-_UNSEEN = b"\xff"
+# No key begins with it: it keeps the table from being empty.
+_NO_KEY = b"\xff"
+
+_NOWHERE = np.iinfo(np.int64).max  # sorts behind every position
 
 
-def one_hot(attributes: dict[str, Column], *, max_categories: int, buckets: int) -> tf.SparseTensor:
-    """Returns the one-hot vectors [B, width] int64 of B users, exactly one 1 an attribute.
+def encode(
+    strings: dict[str, tf.Tensor],
+    max_categories: int,
+    separators: Mapping[str, str],
+    notes_folder: str | None,
+) -> Part:
+    """Returns where the ones of string columns are, within `preprocessing_fn`.
+
+    A row of a multi-valued column has a one for each of its values that is known, in whatever order
+    and however often they are there.
 
     Args:
-        attributes: [B, 1] per attribute, string or numeric; "" or no entry means missing.
-        max_categories: most values of a string attribute that get a column.
-        buckets: quantile buckets of a numeric attribute.
+        strings: [B] string per column; "" is missing.
+        max_categories: most values of a column that get a position.
+        separators: of the values of a row, by multi-valued column.
+        notes_folder: gets what is worth knowing of the columns.
     """
-    names = sorted(attributes)
-    strings = {name: attributes[name] for name in names if attributes[name].dtype == tf.string}
-    numbers = {name: attributes[name] for name in names if attributes[name].dtype != tf.string}
-    width: tf.Tensor = tf.constant(0, tf.int64)
-    positions = []
-    if strings:
-        string_positions, width = _string_positions(strings, max_categories)
-        positions.append(string_positions)
-    for name, values in numbers.items():
-        positions.append(width + _bucket(values, name, buckets))
-        width += buckets + 1
-    return _sparse_ones(tf.concat(positions, axis=1), width)
+    names = sorted(strings, key=lambda name: (name in separators, name))
+    singles = len(strings) - len(separators)
+    keys = [
+        _key_lists(number, strings[name], separators[name])
+        if name in separators
+        else _key(number, strings[name])
+        for number, name in enumerate(names)
+    ]
+    flat = [
+        each.flat_values if name in separators else each
+        for name, each in zip(names, keys, strict=True)
+    ]
+    find_categories = FindCategories(tuple(names), max_categories, notes_folder)
+    found, layout, width = _positions(tf.concat(flat, axis=0), find_categories, "categories")
+    found = tf.split(found, [tf.size(each) for each in flat])
+
+    kept = tf.where(layout[:singles] >= 0)[:, 0]
+    unknown = [tf.gather(layout, kept)]
+    one_each = tf.reshape(tf.concat(found[:singles], axis=0), [singles, -1])
+    one_each = tf.gather(one_each, kept)
+    positions = [tf.transpose(tf.where(one_each >= 0, one_each, unknown[0][:, None]))]
+    for number in range(singles, len(names)):
+        lists = keys[number].with_flat_values(found[number])
+        most = tft.max(lists.row_lengths(), name=f"most_values_{number}")
+        slots = tf.where(layout[number] >= 0, tf.minimum(most, MOST_VALUES), 0)
+        positions.append(_in_slots(lists, layout[number], slots))
+        unknown.append(tf.where(tf.range(slots) == 0, layout[number], -1))
+    return Part(tf.concat(positions, axis=1), tf.concat(unknown, axis=0), width)
 
 
-def missing_as_unseen(values: Column) -> tf.Tensor:
-    """Returns a string column [B, 1] in which a missing value is one not seen in training.
+def encode_id(values: tf.Tensor, most: int, column: str) -> Part:
+    """Returns where the one of each id [B] string is, within `preprocessing_fn`.
 
-    For ids: training has learned what an unseen one is like, and may never have met a missing one.
+    A missing id is one not seen in training: that has learned what those are like, and may never
+    have met a missing one.
+
+    Args:
+        values: the ids; "" is missing.
+        most: most ids that get a position, the most frequent ones.
+        column: what they are of.
     """
-    dense = _dense(values, "")
-    return tf.where(dense == "", _UNSEEN, dense)[:, None]
+    find_ids = FindCategories((column,), most, None, ids=True)
+    found, layout, width = _positions(_key(0, values), find_ids, f"ids_{column}")
+    return Part(tf.where(found >= 0, found, layout)[:, None], layout, width)
 
 
-def _sparse_ones(positions: tf.Tensor, width: tf.Tensor) -> tf.SparseTensor:
-    rows = tf.shape(positions, tf.int64)[0]
-    row = tf.broadcast_to(tf.range(rows)[:, None], tf.shape(positions))
-    indices = tf.reshape(tf.stack([row, positions], axis=-1), [-1, 2])
-    return tf.SparseTensor(
-        indices, tf.ones(tf.shape(indices)[:1], tf.int64), tf.stack([rows, width])
-    )
-
-
-def _string_positions(
-    attributes: dict[str, Column], max_categories: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns (positions [B, A] int64, number of columns of all string attributes)."""
-    keys = tf.stack(
-        [tf.strings.join([name, "=", _dense(values, "")]) for name, values in attributes.items()],
-        axis=1,
-    )
-    categories, fingerprints, columns, unseen = tft.experimental.ptransform_analyzer(
+def _positions(
+    keys: tf.Tensor, find_categories: FindCategories, name: str
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns each key's position or -1 [n], each column's for unknown values [A], the width []."""
+    categories, fingerprints, columns, layout, width = tft.experimental.ptransform_analyzer(
         inputs=[keys],
-        ptransform=FindCategories(tuple(attributes), max_categories),
-        output_dtypes=[tf.string, tf.int64, tf.int64, tf.int64],
-        output_shapes=[[None], [None], [None], [len(attributes)]],
-        name="categories",
+        ptransform=find_categories,
+        output_dtypes=[tf.string, tf.int64, tf.int64, tf.int64, tf.int64],
+        output_shapes=[[None], [None], [None], [len(find_categories.columns)], [1]],
+        name=name,
     )
-    row = tf.reshape(lookup_rows(tf.reshape(keys, [-1]), categories, fingerprints), tf.shape(keys))
-    positions = tf.where(row >= 0, tf.gather(columns, tf.maximum(row, 0)), unseen)
-    return positions, tf.size(columns, tf.int64)
+    row = lookup_rows(keys, categories, fingerprints)
+    return tf.where(row >= 0, tf.gather(columns, tf.maximum(row, 0)), -1), layout, width[0]
 
 
-def _bucket(values: tf.SparseTensor, name: str, buckets: int) -> tf.Tensor:
-    """Returns 0 for missing, else 1 + the quantile bucket: [B, 1] int64."""
-    numbers = tf.cast(values.values, tf.float32)
-    boundaries = tft.quantiles(numbers, buckets, epsilon=0.001, name=f"quantiles_{name}")
-    bucket = 1 + tft.apply_buckets(numbers, boundaries)
-    return _dense(tf.SparseTensor(values.indices, bucket, values.dense_shape), 0)[:, None]
+def _key(column: int, values: tf.Tensor) -> tf.Tensor:
+    """Returns what tells apart the values of several columns; a missing value's ends with "="."""
+    return tf.strings.join([f"{column}=", values])
 
 
-def _dense(values: Column, default: str | int) -> tf.Tensor:
-    """Returns [B], `default` where there is no entry."""
-    if isinstance(values, tf.Tensor):
-        return values[:, 0]
-    shape = tf.stack([values.dense_shape[0], 1])
-    return tf.sparse.to_dense(
-        tf.SparseTensor(values.indices, values.values, shape), default_value=default
-    )[:, 0]
+def _key_lists(column: int, values: tf.Tensor, separator: str) -> tf.RaggedTensor:
+    """Returns the keys of the values of each row [B, None], at least one a row."""
+    between = re.escape(separator)
+    values = tf.strings.regex_replace(
+        values, rf"\s*({between}\s*)+", separator.replace("\\", r"\\")
+    )
+    values = tf.strings.regex_replace(values, rf"^\s*({between})?|({between})?\s*$", "")
+    lists = tf.strings.split(values, separator)
+    return lists.with_flat_values(_key(column, lists.flat_values))
+
+
+def _in_slots(lists: tf.RaggedTensor, unknown: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
+    """Returns lists of positions, -1 for none, as sets in `slots` slots or as many as are needed.
+
+    Where none is listed, the first slot holds `unknown`. With no slots there are none.
+    """
+    positions = tf.where(lists.flat_values >= 0, lists.flat_values, _NOWHERE)
+    dense = lists.with_flat_values(positions).to_tensor(_NOWHERE)
+    dense = tf.pad(dense, [[0, 0], [0, slots]], constant_values=_NOWHERE)
+    dense = tf.sort(dense, axis=1)
+    repeated = dense[:, 1:] == dense[:, :-1]
+    dense = tf.concat([dense[:, :1], tf.where(repeated, _NOWHERE, dense[:, 1:])], axis=1)
+    most = tf.minimum(tf.maximum(lists.bounding_shape()[1], slots), MOST_VALUES)
+    dense = tf.sort(dense, axis=1)[:, : tf.where(slots > 0, most, 0)]
+    first = tf.where(dense[:, :1] == _NOWHERE, unknown, dense[:, :1])
+    dense = tf.concat([first, dense[:, 1:]], axis=1)
+    return tf.where(dense == _NOWHERE, tf.constant(-1, tf.int64), dense)
+
+
+class _Tables(NamedTuple):
+    """What the graph needs of A columns.
+
+    Attributes:
+        categories: the keys that have a position, in the order of their fingerprints [n].
+        fingerprints: those [n].
+        columns: those positions [n].
+        layout: each column's position for unknown values, -1 where it is left out [A].
+        width: how many positions there are [1].
+    """
+
+    categories: np.ndarray
+    fingerprints: np.ndarray
+    columns: np.ndarray
+    layout: np.ndarray
+    width: np.ndarray
 
 
 class FindCategories(beam.PTransform):
-    """Finds the columns of the string attributes from batches of (keys [B, A],).
+    """Finds the positions of the values of columns from batches of (keys [n],): see `_Tables`.
 
-    A key is `name=value`; `name=` is the missing value. Returns one element in each of four
-    collections: the categories in the order of their fingerprints, those fingerprints, the column
-    of each category, and each attribute's column for unseen values.
+    Args:
+        columns: their names, by the number in a key.
+        max_categories: most values of a column that get a position, most frequent first.
+        notes_folder: gets which columns are constant.
+        ids: whether the values are ids: there is always a position for them, and none for missing.
     """
 
-    def __init__(self, attributes: tuple[str, ...], max_categories: int) -> None:
+    def __init__(
+        self,
+        columns: tuple[str, ...],
+        max_categories: int,
+        notes_folder: str | None,
+        *,
+        ids: bool = False,
+    ) -> None:
         super().__init__()
-        self._attributes = attributes
+        self.columns = columns
         self._max_categories = max_categories
+        self._notes_folder = notes_folder
+        self._ids = ids
 
     def expand(self, keys: beam.PCollection) -> list[beam.PCollection]:
-        tables = keys | beam.CombineGlobally(CountDistinct()) | beam.Map(self._table)
-        return [tables | f"Output{i}" >> beam.Map(lambda table, i=i: table[i]) for i in range(4)]
+        tables = keys | beam.CombineGlobally(CountDistinct()) | beam.Map(self._tables)
+        return [tables | f"Output{i}" >> beam.Map(lambda table, i=i: table[i]) for i in range(5)]
 
-    def _table(self, counts: Counter[bytes]) -> tuple[np.ndarray, ...]:
-        columns: list[bytes] = []
-        unseen = []
-        for name in self._attributes:
-            missing = f"{name}=".encode()
-            values = Counter(
-                {key: n for key, n in counts.items() if key.startswith(missing) and key != missing}
-            )
-            unseen.append(len(columns))
-            columns += [missing + _UNSEEN, missing, *most_frequent(values, self._max_categories)]
-        fingerprints, order = sort_by_fingerprint(columns)
-        return (
-            np.array(columns, dtype=object)[order],
+    def _tables(self, counts: Counter[bytes]) -> _Tables:
+        of_column: dict[int, Counter[bytes]] = defaultdict(Counter)
+        for key, rows in counts.items():
+            column, _, value = key.partition(b"=")
+            of_column[int(column)][value] = rows
+        positions = {_NO_KEY: -1}
+        layout = np.full(len(self.columns), -1)
+        width = 0
+        constants = []
+        for number, name in enumerate(self.columns):
+            values = of_column[number]
+            if len(values) == 1 and not self._ids:
+                constants.append(notes.constant(name, next(iter(values)).decode()))
+                continue
+            missing_rows = values.pop(b"", 0)
+            place = reserve(width, 0 if self._ids else missing_rows)
+            if place.missing != place.unknown:
+                positions[b"%d=" % number] = place.missing
+            known = most_frequent(values, self._max_categories)
+            positions |= {
+                b"%d=%s" % (number, value): at for at, value in enumerate(known, place.first)
+            }
+            layout[number] = place.unknown
+            width = place.first + len(known)
+        notes.write(self._notes_folder, constants)
+        fingerprints, order = sort_by_fingerprint(list(positions))
+        return _Tables(
+            np.array(list(positions), dtype=object)[order],
             fingerprints,
-            order,
-            np.array(unseen, dtype=np.int64),
+            np.array(list(positions.values()))[order],
+            layout,
+            np.array([width]),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -24,6 +26,8 @@ from tfx.utils import io_utils
 
 from components.beam_source import ExamplesInBlocks
 from components.features import TRAIN
+from components.findings import NOTES_FILE, Finding, stop, to_json
+from components.transform import notes
 
 
 class _Processor(executor.TransformProcessor):
@@ -32,7 +36,7 @@ class _Processor(executor.TransformProcessor):
 
 
 class Executor(executor.Executor):
-    """Analyzes the train split and writes the transform graph.
+    """Analyzes the train split and writes the transform graph, and what it noticed beside it.
 
     TFX's executor makes its processor, and with it its source, itself; so this one calls a
     processor of its own through the entry that TFX names for use without artifacts.
@@ -44,18 +48,23 @@ class Executor(executor.Executor):
         output_dict: dict[str, list[Artifact]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the transform graph of the examples in `input_dict` to `output_dict`."""
+        """Writes the transform graph of the examples in `input_dict` to `output_dict`.
+
+        Raises:
+            AnomalyError: the settings say that what was noticed stops the run.
+        """
         self._log_startup(input_dict, output_dict, exec_properties)
         examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
         schema = artifact_utils.get_single_uri(input_dict[SCHEMA_KEY])
         graph = artifact_utils.get_single_uri(output_dict[TRANSFORM_GRAPH_KEY])
         files = [io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], TRAIN))]
         formats = [examples_utils.get_file_format(examples)]
+        temporary, notes_folder = f"{graph}/.temp", f"{graph}/.notes"
+        config = json.loads(exec_properties[CUSTOM_CONFIG_KEY])
         function = {
             labels.PREPROCESSING_FN: exec_properties[PREPROCESSING_FN_KEY],
-            labels.CUSTOM_CONFIG: exec_properties[CUSTOM_CONFIG_KEY],
+            labels.CUSTOM_CONFIG: json.dumps(config | {"notes_folder": notes_folder}),
         }
-        temporary = f"{graph}/.temp"
         _Processor().Transform(
             {
                 labels.SCHEMA_PATH_LABEL: io_utils.get_only_uri_in_dir(schema),
@@ -76,6 +85,23 @@ class Executor(executor.Executor):
             },
         )
         io_utils.delete_dir(temporary)
+        findings = _judge(notes.read(notes_folder), config)
+        io_utils.write_string_file(f"{graph}/{NOTES_FILE}", to_json(findings))
+        io_utils.delete_dir(notes_folder)
+        stop(
+            findings,
+            "the ads cannot be told apart",
+            "let it pass: --set transform.same_embedding=warn",
+        )
+
+
+def _judge(findings: list[Finding], settings: Mapping[str, Any]) -> list[Finding]:
+    """Returns the findings that are asked for, and what follows from them."""
+    return [
+        finding.model_copy(update={"stops": action == "stop"})
+        for finding in findings
+        if (action := settings.get(finding.check, "warn")) != "off"
+    ]
 
 
 class BlockTransform(Transform):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components.settings import Settings
+from components.settings import Check, Settings
 
 
 class TextEncoderSettings(Settings):
@@ -31,7 +31,8 @@ class TransformSettings(Settings):
     """From raw columns to a one-hot user and an embedded ad."""
 
     buckets: Annotated[int, Field(ge=2, le=1000)] = Field(
-        10, description="Quantile buckets of a numeric attribute."
+        10,
+        description="Buckets of a numeric attribute, beside those that frequent values have alone.",
     )
     max_categories: Annotated[int, Field(ge=1)] = Field(
         1000,
@@ -40,6 +41,9 @@ class TransformSettings(Settings):
     ad_memo: bool = Field(True, description="Embed each distinct text once in the whole run.")
     max_ads: Annotated[int, Field(ge=1)] = Field(
         100_000, description="Most texts in the memo, most frequent first; the rest meet BERT."
+    )
+    same_embedding: Check = Field(
+        "warn", description="Ads in the memo that the text encoder cannot tell apart."
     )
     max_ids: Annotated[int, Field(ge=1)] = Field(
         1_000_000, description="Most user ids, and ad ids, that a model which uses them learns."

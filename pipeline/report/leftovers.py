@@ -16,7 +16,7 @@ from components.evaluator.measure import Metrics, read_metrics
 from components.evaluator.tables import ADS_FILE
 from components.evaluator.verdict import Verdict, read_verdict
 from components.features import Columns
-from components.findings import Finding, read_notes
+from components.findings import Finding
 from components.validator.validation import Validation, read_validation
 from pipeline.report.data import DataOverview, read_overview
 from pipeline.report.lineage import read_lineage
@@ -41,7 +41,7 @@ class Leftovers:
         ads: every ad of the eval split, see `evaluator.ads.AdsFn`.
         history: losses by epoch.
         data: the data at a glance.
-        notes: what the data checks let pass.
+        notes: what the data checks let pass, and Transform noticed.
         validation: how the exports did when they were served.
         lineage: what it was made of, by name.
     """
@@ -81,7 +81,7 @@ def read_leftovers(record: RunRecord) -> Leftovers:
         ads=read("evaluator", "evaluation", lambda folder: pq.read_table(folder / ADS_FILE)),
         history=read("trainer", "model_run", _read_history),
         data=read("statistics", "statistics", lambda folder: read_overview(folder, columns)),
-        notes=read("schema_gate", "notes", read_notes),
+        notes=read("schema_gate", "notes", lambda _: record.notes()),
         validation=read("validator", "blessing", lambda folder: read_validation(str(folder))),
         lineage=read_lineage(record),
     )

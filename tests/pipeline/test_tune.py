@@ -61,6 +61,7 @@ def write_run(config: PipelineConfig, validation_rows: int = 100) -> TrainingDat
         impressions("validation", validation_rows),
         {ADS: np.eye(2, dtype=np.float32)},
         user_width=2,
+        user_unknown=[],
         user_ids=0,
         ad_ids=0,
     )

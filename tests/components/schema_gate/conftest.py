@@ -111,6 +111,7 @@ class Gate:
         gate = SchemaGate(
             **{name: Channel(type=its_type) for name, its_type in types.items()},
             columns=columns.model_dump_json(),
+            multi_valued="{}",
             checks=checks.model_dump_json(),
             serving_root=str(self.serving),
             push_cache_key="",

@@ -98,7 +98,8 @@ def test_draft_requires_what_a_row_is_of(draft: str) -> None:
     for name in COLUMNS.required():
         assert found[name].presence.min_fraction == 1
         assert found[name].shape.dim[0].size == 1  # Transform makes it dense
-    assert found["att_visits"].presence.min_fraction == 0.9  # 7% are missing
+    # 7% are missing, of the 80 rows of a split by chance up to 16%.
+    assert found["att_visits"].presence.min_fraction == 0.8
     assert found["att_age"].presence.min_fraction == 0.95  # none is
     assert not found["channel"].HasField("presence")
 

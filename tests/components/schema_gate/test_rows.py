@@ -41,12 +41,12 @@ def draw(rows: int, seed: int, **columns: Any) -> pd.DataFrame:
     return pd.DataFrame(frame | columns)
 
 
-def rows_of(gate: Gate, train: pd.DataFrame, evaluation: pd.DataFrame) -> Rows:
+def rows_of(gate: Gate, train: pd.DataFrame, evaluation: pd.DataFrame, **several: str) -> Rows:
     splits = {
         name: pa.Table.from_pandas(frame, preserve_index=False)
         for name, frame in (("train", train), ("eval", evaluation))
     }
-    return Rows(gate.write_examples(**splits), parse(SCHEMA), Columns())
+    return Rows(gate.write_examples(**splits), parse(SCHEMA), Columns(), several)
 
 
 def test_unseen_values_are_counted_in_rows(gate: Gate) -> None:
@@ -62,6 +62,16 @@ def test_unseen_values_are_counted_in_rows(gate: Gate) -> None:
     assert len(shown) == 3
     assert not set(shown) & set(train.att_town)
     assert set(shown) <= set(evaluation.att_town)
+
+
+def test_of_several_values_in_a_row_each_is_looked_for(gate: Gate) -> None:
+    train = draw(4, 1, att_town=["rome|paris", "oslo", "paris", None], att_age="old")
+    evaluation = draw(
+        4, 2, att_town=["oslo|rome", "paris | rome", "oslo|lima", "lima"], att_age="old"
+    )
+    rows = rows_of(gate, train, evaluation, att_town="|")
+    (finding,) = rows.unseen_values(0.1)
+    assert finding.detail == "50.0% of the rows, at most 10.0%: oslo|lima, lima"
 
 
 def test_missing_values_and_numbers_are_not_unseen(gate: Gate) -> None:

@@ -48,9 +48,9 @@ CATALOGUE = {f"ad-{n}".encode(): f"Ad {n} of many".encode() for n in range(40)}
 
 
 @pytest.fixture(scope="module")
-def model() -> TwoTower:
+def model(transform: TransformGraph) -> TwoTower:
     keras.utils.set_random_seed(3)
-    model = TwoTower(user_width=10, ad_width=6, embedding=4)
+    model = TwoTower(transform.user_width, ad_width=6, embedding=4)
     model.click.set_weights([np.array([[SCALE]]), np.array([BIAS])])
     return model
 

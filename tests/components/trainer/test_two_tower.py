@@ -24,6 +24,7 @@ from components.trainer.two_tower import (
     OneHotDense,
     Tower,
     TwoTower,
+    ValueDropout,
 )
 
 
@@ -167,8 +168,56 @@ def test_dropped_ids_become_the_unseen_one_and_only_in_training() -> None:
     assert (dropped == 0).mean() == pytest.approx(0.3, abs=0.02)
 
 
+# Two columns of one value each around one of up to three: positions 0 to 3, 4 to 7, 8 to 9.
+UNKNOWN = [0, 4, -1, -1, 8]
+
+
+def slots(rows: int = 20_000) -> np.ndarray:
+    draw = np.random.default_rng(0)
+    several = np.where(draw.random((rows, 2)) < 0.5, -1, [6, 7])
+    ones = [draw.integers(1, 4, rows), np.full(rows, 5), *several.T, np.full(rows, 9)]
+    return np.column_stack(ones).astype(np.int32)
+
+
+def test_dropped_values_become_unknown_a_column_at_a_time_and_only_in_training() -> None:
+    keras.utils.set_random_seed(1)
+    layer = ValueDropout(0.1, UNKNOWN)
+    positions = slots()
+    np.testing.assert_array_equal(layer(positions), positions)
+    after = layer(positions, training=True).numpy()
+    first, last = after[:, 0] == 0, after[:, 4] == 8
+    several = (after[:, 1:4] == UNKNOWN[1:4]).all(axis=1)
+    np.testing.assert_array_equal(after[~first, 0], positions[~first, 0])
+    np.testing.assert_array_equal(after[~last, 4], positions[~last, 4])
+    np.testing.assert_array_equal(after[~several, 1:4], positions[~several, 1:4])
+    for dropped in (first, several, last):
+        assert dropped.mean() == pytest.approx(0.1, abs=0.01)
+    # All of a row's values at once: the integral of 0.2 u^3.
+    assert (first & several & last).mean() == pytest.approx(0.05, abs=0.01)
+
+
+def test_an_empty_slot_adds_nothing_and_is_not_learned_from() -> None:
+    layer = OneHotDense(10, 3, unknown=UNKNOWN)
+    positions = tf.constant(slots(rows=50))
+    layer.build(None)
+    kernel, bias = layer.get_weights()
+    one_hot = np.stack([np.eye(10)[row[row >= 0]].sum(0) for row in positions.numpy()])
+    with tf.GradientTape() as tape:
+        output = layer(positions)
+        loss = tf.reduce_sum(output**2)
+    np.testing.assert_allclose(output, one_hot @ kernel + bias, atol=1e-5)
+    gradient = tape.gradient(loss, layer.kernel.value)
+    expected = one_hot.T @ (2 * (one_hot @ kernel + bias))
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4)
+
+
 LAYERS: dict[str, tuple[Callable[[], keras.layers.Layer], list[Any]]] = {
     "one-hot dense": (lambda: OneHotDense(12, 5, "relu"), [batch()[USER]]),
+    "one-hot dense of several values": (
+        lambda: OneHotDense(10, 5, unknown=UNKNOWN, value_dropout=0.1),
+        [slots(rows=40)],
+    ),
+    "value dropout": (lambda: ValueDropout(0.1, UNKNOWN), [slots(rows=40)]),
     "id dropout": (lambda: IdDropout(0.3), [batch()[USER_ID]]),
     "centering": (Centering, [batch()[ADS]]),
     "tower": (

@@ -53,6 +53,7 @@ def data(
         validation,
         ads.inputs(transform),
         user_width=transform.user_width,
+        user_unknown=transform.user_unknown,
         user_ids=transform.user_ids,
         ad_ids=transform.ad_ids,
     )
