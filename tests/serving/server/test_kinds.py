@@ -66,7 +66,12 @@ DEEP = b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b", " + _body(ADD)[1:]
 
 KINDS = {
     "gzip body": _post(
-        "unpacks it", "evhttp_request.cc", gzip.compress(_body(ADD)), 200, TWO, headers=GZIP
+        "unpacks it",
+        "evhttp_request.cc",
+        gzip.compress(_body(ADD), mtime=0),
+        200,
+        TWO,
+        headers=GZIP,
     ),
     "broken gzip": _post(
         "goes on without a body", "evhttp_request.cc", b"no gzip", 400, EMPTY, headers=GZIP
