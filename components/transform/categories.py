@@ -59,11 +59,12 @@ def encode(
     found, layout, width = _positions(tf.concat(flat, axis=0), find_categories, "categories")
     found = tf.split(found, [tf.size(each) for each in flat])
 
-    kept = tf.where(layout[:singles] >= 0)[:, 0]
-    unknown = [tf.gather(layout, kept)]
-    one_each = tf.reshape(tf.concat(found[:singles], axis=0), [singles, -1])
-    one_each = tf.gather(one_each, kept)
-    positions = [tf.transpose(tf.where(one_each >= 0, one_each, unknown[0][:, None]))]
+    positions, unknown = [], []
+    if singles:
+        kept = tf.where(layout[:singles] >= 0)[:, 0]
+        unknown.append(tf.gather(layout, kept))
+        one_each = tf.gather(tf.stack(found[:singles], axis=1), kept, axis=1)
+        positions.append(tf.where(one_each >= 0, one_each, unknown[0]))
     for number in range(singles, len(names)):
         lists = keys[number].with_flat_values(found[number])
         most = tft.max(lists.row_lengths(), name=f"most_values_{number}")

@@ -186,6 +186,19 @@ def test_order_repeats_spaces_and_unseen_values_make_no_difference(
     np.testing.assert_array_equal(first, second)
 
 
+def test_columns_of_several_values_may_be_all_there_is(analyse: Analyse, rows: Rows) -> None:
+    several = [
+        {"att_likes": f"a|{row['clicked']}", "att_seen": "x y", "text": "t", "clicked": 0}
+        | {"message_id": "1"}
+        for row in rows
+    ]
+    found = graph(analyse(several, multi_valued={"att_likes": "|", "att_seen": " "}))
+    assert found.user_unknown == [0, -1, 4, -1]
+    raw = {"att_likes": tf.constant(["1|a", "0"]), "att_seen": tf.constant(["y", ""])}
+    positions = found.users(found.from_request(raw))[USER]
+    np.testing.assert_array_equal(positions, [[1, 3, 6, -1], [2, -1, 4, -1]])
+
+
 def test_the_slots_of_several_values_are_one_columns(of_several_values: TransformGraph) -> None:
     age, *slots, days = of_several_values.user_unknown
     assert (age, slots[0], days) == (0, 5, 12)
