@@ -204,9 +204,9 @@ def test_a_time_that_is_none_makes_a_row_bad(tmp_path):
 def test_a_split_without_clicks_or_rows_is_refused(tmp_path):
     rows = [("a", "Buy", "m", int(n == 0), "u", "2026-11-25") for n in range(10)]
     file = write(tmp_path / "in.csv", rows)
-    with pytest.raises(InputError, match=r"eval: 0 clicks in \d rows"):
+    with pytest.raises(InputError, match=r"eval: 0 clicks in \d impressions"):
         require_splits(check_input(file, reading(eval_share=0.5)))
-    with pytest.raises(InputError, match="train: 0 clicks in 0 rows"):
+    with pytest.raises(InputError, match="train: 0 clicks in 0 impressions"):
         require_splits(check_input(file, reading(split={"time": "ts"})))
 
 
@@ -222,8 +222,8 @@ def test_the_columns_that_decide_must_be_there(tmp_path):
 @pytest.mark.parametrize(
     ("split", "problem"),
     [
-        ({"by": ["clicked"]}, "clicked is the label"),
-        ({"time": "clicked"}, "clicked is the label"),
+        ({"by": ["clicked"]}, "clicked says what came of a row"),
+        ({"time": "clicked"}, "clicked says what came of a row"),
         ({"by": ["a"], "time": "b"}, "one of by and time"),
         ("columns", "SplitSettings"),
     ],

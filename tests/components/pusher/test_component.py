@@ -129,7 +129,7 @@ def test_statistics_of_the_training_data_are_beside_the_click_model(
 
 def test_model_in_an_object_store_is_pushed(tmp_path: Path, model: Any) -> None:
     stored = Model()
-    stored.uri = "ram://store/model"
+    stored.uri = "ram://artifacts/model"
     io_utils.copy_dir(model.uri, stored.uri)
     run(
         tmp_path / "root",

@@ -231,6 +231,8 @@ def test_the_files_serve_every_model(push: Any, serve: Any, tmp_path: Path) -> N
     text = (CONFIG / "models.config").read_text().replace("/mnt/models", str(tmp_path / "models"))
     (tmp_path / "models.config").write_text(text)
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in COMMANDS["docker-compose"])
+    for flag, value in flags.items():  # where the container mounts the folder of the files
+        flags[flag] = value.replace("/etc/twotower", str(CONFIG))
     for flag in ("port", "rest_api_port"):  # the fixture's own
         del flags[flag]
     server = serve(**flags | {"model_config_file": tmp_path / "models.config"})
