@@ -34,7 +34,7 @@ class ModelSettings(Settings):
         0.0, description="Share of the ids that are taken for unseen ones in training."
     )
     value_dropout: Annotated[float, Field(ge=0, le=0.5)] = Field(
-        0.0,
+        0.05,
         description="Share of the attributes' values that are taken for unknown ones in training: "
         "what is learned answers where a value is missing or new.",
     )
