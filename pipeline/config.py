@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -219,7 +220,7 @@ def _location(location: Sequence[str | int]) -> list[str | int]:
     keys: list[str | int] = []
     for part in location:
         is_key = isinstance(part, int) or (
-            part.replace("_", "").replace("-", "").isalnum() and part not in _OF_PYDANTIC
+            re.fullmatch(r"[\w.-]+", part) is not None and part not in _OF_PYDANTIC
         )
         if is_key or part in _siblings([*keys, ""]):
             keys.append(part)

@@ -7,6 +7,7 @@ parent holds open. When the parent dies the kernel closes the pipe, and the chil
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -44,7 +45,9 @@ def main(command: Sequence[str]) -> int:
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent)
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # Not through sys.stdin: its lock, held here, would crash the interpreter's end.
+        while os.read(0, 1024):
+            pass
         child.terminate()
         try:
             child.wait(_GRACE)

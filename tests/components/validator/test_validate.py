@@ -195,9 +195,6 @@ def test_an_image_serves_in_docker(analyse: Callable[..., Path], check: Validate
     assert found.server == "tensorflow/serving:2.19.1"
 
 
-@pytest.mark.xfail(
-    reason="what Docker said is lost since a process watches over the server", strict=False
-)
 @pytest.mark.usefixtures("docker")
 def test_a_server_that_ends_is_no_endless_wait(models: Path, check: Validate) -> None:
     found = check(models, image="tensorflow/serving:nightmare")
