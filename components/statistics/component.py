@@ -6,12 +6,17 @@ from typing import Any
 
 import tensorflow_data_validation as tfdv
 from tfx.components import StatisticsGen
-from tfx.components.statistics_gen.executor import DEFAULT_FILE_NAME
+from tfx.components.statistics_gen.executor import (
+    DEFAULT_FILE_NAME,
+    SAMPLE_RATE_BY_SPLIT_PROPERTY_NAME,
+    STATS_DASHBOARD_LINK,
+)
 from tfx.components.util.examples_utils import get_split_file_patterns
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 from tfx.types import Artifact, BaseChannel, artifact_utils
 from tfx.types.standard_component_specs import EXAMPLES_KEY, STATISTICS_KEY
+from tfx.utils import json_utils, stats_utils
 
 from components.beam_source import ExamplesInBlocks
 
@@ -35,8 +40,15 @@ class Executor(BaseBeamExecutor):
         statistics = artifact_utils.get_single_instance(output_dict[STATISTICS_KEY])
         statistics.split_names = examples.split_names
         statistics.span = examples.span
+        splits = artifact_utils.decode_split_names(examples.split_names)
+        statistics.set_string_custom_property(
+            STATS_DASHBOARD_LINK, stats_utils.generate_stats_dashboard_link(statistics)
+        )
+        statistics.set_json_value_custom_property(
+            SAMPLE_RATE_BY_SPLIT_PROPERTY_NAME, json_utils.dumps(dict.fromkeys(splits, 1.0))
+        )
         with self._make_beam_pipeline() as pipeline:
-            for split in artifact_utils.decode_split_names(examples.split_names):
+            for split in splits:
                 folder = artifact_utils.get_split_uri([statistics], split)
                 _ = (
                     pipeline

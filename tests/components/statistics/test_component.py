@@ -10,7 +10,7 @@ import pytest
 import tensorflow_data_validation as tfdv
 from tfx.components.statistics_gen import executor as stock
 from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
-from tfx.types import artifact_utils, standard_artifacts
+from tfx.types import Artifact, artifact_utils, standard_artifacts
 
 from components.statistics.component import Executor
 from tests.analysis import write_examples
@@ -18,17 +18,20 @@ from tests.analysis import write_examples
 IN_MEMORY = ["--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"]
 
 
-def statistics(executor: type[BaseBeamExecutor], examples: Path, out: Path) -> dict[str, Any]:
-    """Runs an executor; returns by split what it wrote."""
+def statistics(
+    executor: type[BaseBeamExecutor], examples: Path, out: Path
+) -> tuple[dict[str, Any], Artifact]:
+    """Runs an executor; returns by split what it wrote, and the artifact."""
     read, written = standard_artifacts.Examples(), standard_artifacts.ExampleStatistics()
     read.uri, written.uri = str(examples), str(out)
     read.split_names = artifact_utils.encode_split_names(["train", "eval"])
     context = executor.Context(beam_pipeline_args=IN_MEMORY, tmp_dir=str(out / "tmp"))
     executor(context).Do({"examples": [read]}, {"statistics": [written]}, {})
-    return {
+    by_split = {
         split: tfdv.load_stats_binary(str(out / f"Split-{split}" / "FeatureStats.pb"))
         for split in ("train", "eval")
     }
+    return by_split, written
 
 
 def write_split(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -49,8 +52,14 @@ def test_blocks_give_what_single_rows_give(
     write_split(tmp_path / "examples" / "Split-eval", late[200:])
     monkeypatch.setattr("components.beam_source.ROWS", 16)
 
-    ours = statistics(Executor, tmp_path / "examples", tmp_path / "ours")
-    theirs = statistics(stock.Executor, tmp_path / "examples", tmp_path / "theirs")
+    ours, our_artifact = statistics(Executor, tmp_path / "examples", tmp_path / "ours")
+    theirs, their_artifact = statistics(stock.Executor, tmp_path / "examples", tmp_path / "theirs")
+
+    properties = [
+        (each.mlmd_artifact.properties, each.mlmd_artifact.custom_properties)
+        for each in (our_artifact, their_artifact)
+    ]
+    assert properties[0] == properties[1]
 
     assert ours["train"].datasets[0].num_examples == len(rows)
     for split, expected in theirs.items():
