@@ -16,6 +16,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from components.errors import InputError
@@ -23,6 +24,7 @@ from components.features import MODELS
 
 WORK_FOLDER = ".push"
 WITHDRAWN_FOLDER = "withdrawn"  # in the work folder: a file for each withdrawn version
+LABELS_FILE = "labels.json"  # in the work folder: the versions that a release gave labels
 READY = "ready-"  # in the work folder, with its number: a version on its way into the root
 
 # In the folder of a pushed model: the SHA-256 of each of its files, by the file's path.
@@ -54,6 +56,19 @@ class Version:
         return Path(self.folders[model])
 
 
+@dataclass(frozen=True)
+class Labeled:
+    """What a release gave a label.
+
+    Attributes:
+        version: the version that answers clients who name the label.
+        since: when the label came to it.
+    """
+
+    version: int
+    since: datetime
+
+
 def in_service(root: str | Path) -> Version:
     """Returns what is in service; newer versions that cannot be are named in a warning.
 
@@ -83,6 +98,41 @@ def withdrawn(root: str | Path) -> list[int]:
     names = _names(f"{root}/{WORK_FOLDER}/{WITHDRAWN_FOLDER}")
     stems = [name.removesuffix(".json") for name in names if name.endswith(".json")]
     return sorted(int(stem) for stem in stems if is_number(stem))
+
+
+def labels(root: Path) -> dict[str, Labeled]:
+    """Returns what `twotower release` gave labels in this root, by label.
+
+    A file that is damaged is named in a warning: the next move of a label writes it anew.
+    """
+    file = root / WORK_FOLDER / LABELS_FILE
+    try:
+        read = json.loads(file.read_text(encoding="utf-8"))
+        return {
+            label: Labeled(int(entry["version"]), datetime.fromisoformat(entry["since"]))
+            for label, entry in read.items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        _LOGGER.warning("%s: damaged; no version is kept for its label", file)
+        return {}
+
+
+def pushed_at(root: Path, number: int) -> datetime | None:
+    """Returns when a version came into the root; None where it is not there."""
+    folders = [version_folders(root, model).get(number) for model in MODELS]
+    times = [Path(folder).stat().st_mtime for folder in folders if folder is not None]
+    return datetime.fromtimestamp(max(times)).astimezone() if times else None
+
+
+def withdrawn_at(root: Path, number: int) -> datetime | None:
+    """Returns when a version was withdrawn, where its record says."""
+    file = root / WORK_FOLDER / WITHDRAWN_FOLDER / f"{number}.json"
+    try:
+        return datetime.fromisoformat(json.loads(file.read_text(encoding="utf-8"))["withdrawn"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def version_folders(root: str | Path, model: str) -> dict[int, str]:

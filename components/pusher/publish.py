@@ -18,6 +18,7 @@ from components.serving_root import (
     READY,
     Version,
     checksums,
+    labels,
     newest,
     pushed_checksums,
     version_folders,
@@ -56,7 +57,7 @@ def publish(
 
     The version is one more than any that was ever in the root. If the version in service is this
     very model already, nothing is copied. Then all versions older than the newest `keep_versions`
-    whole ones are removed. Pushes into one root wait for each other.
+    whole ones are removed, but for those with a label. Pushes into one root wait for each other.
 
     Args:
         models: Folder of the models.
@@ -139,7 +140,8 @@ def _copy(source: Path, target: Path) -> None:
 def _prune(serving_root: Path, keep_versions: int) -> None:
     oldest_kept = versions(serving_root)[-keep_versions:][0].number
     found = set().union(*(version_folders(serving_root, model) for model in MODELS))
-    remove(serving_root, [number for number in found if number < oldest_kept])
+    labeled = {entry.version for entry in labels(serving_root).values()}
+    remove(serving_root, [n for n in found - labeled if n < oldest_kept])
 
 
 def _check_not_withdrawn(serving_root: Path, content: dict[str, dict[str, str]]) -> None:

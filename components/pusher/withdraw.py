@@ -14,6 +14,7 @@ from pathlib import Path
 
 from components.errors import InputError
 from components.features import MODELS
+from components.pusher.labels import check_unlabeled
 from components.pusher.work_folder import locked, remove, write_file
 from components.serving_root import (
     WITHDRAWN_FOLDER,
@@ -36,7 +37,7 @@ def rollback(root: Path, to: int | None = None) -> list[int]:
         The versions that were withdrawn, and after them the one that is in service now.
 
     Raises:
-        InputError: there is no such version to go back to.
+        InputError: there is no such version to go back to, or a label names a later one.
     """
     _check(root)
     with locked(root) as work:
@@ -47,6 +48,7 @@ def rollback(root: Path, to: int | None = None) -> list[int]:
         if target not in whole:
             raise InputError(f"{root}: version {target} cannot serve; {_listed(whole)}")
         later = sorted(number for number in _present(root) if number > target)
+        check_unlabeled(root, later)
         _withdraw(root, work, later)
     return [*later, target]
 
@@ -62,7 +64,7 @@ def withdraw(root: Path, number: int) -> int:
         The version that is in service now.
 
     Raises:
-        InputError: there is no such version, or it is the only one that can serve.
+        InputError: there is no such version, it is the only one that can serve, or has a label.
     """
     _check(root)
     with locked(root) as work:
@@ -76,6 +78,7 @@ def withdraw(root: Path, number: int) -> int:
                 f"{root}: version {number} is the only one that can serve, and nothing would "
                 "answer without it; push another one first"
             )
+        check_unlabeled(root, [number])
         _withdraw(root, work, [number])
         return versions(root)[-1].number
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from components.errors import InputError
 from components.features import MODELS
 from components.serving_root import (
+    LABELS_FILE,
     READY,
     WITHDRAWN_FOLDER,
     WORK_FOLDER,
@@ -210,7 +211,7 @@ def _recover(root: Path, work: Path) -> None:
 
 
 def _is_understood(path: Path) -> bool:
-    if path.name in (LOCK, PUSHED_FILE):
+    if path.name in (LOCK, PUSHED_FILE, LABELS_FILE):
         return path.is_file()
     if path.name in (WITHDRAWN_FOLDER, _SET_ASIDE):
         return path.is_dir()

@@ -12,7 +12,7 @@ import sys
 import typer
 
 from components.errors import TwotowerError, printable, reason
-from pipeline.cli import data, deploy, look, run, serve
+from pipeline.cli import data, deploy, look, release, run, serve
 from pipeline.interruption import Interrupted, raise_on_signals
 from pipeline.quiet import show_warnings
 
@@ -54,6 +54,14 @@ app.command(rich_help_panel="Serve")(serve.console)
 app.command(rich_help_panel="Serve")(serve.preview)
 app.command(rich_help_panel="Serve")(serve.score)
 app.command(rich_help_panel="Serve")(serve.index)
+releases = typer.Typer(
+    help="Decide which version answers: status, canary, promote, rollback.", no_args_is_help=True
+)
+releases.command()(release.status)
+releases.command()(release.canary)
+releases.command()(release.promote)
+releases.command()(release.rollback)
+app.add_typer(releases, name="release", rich_help_panel="Serve")
 app.command(rich_help_panel="Serve")(serve.rollback)
 app.command(rich_help_panel="Serve")(serve.withdraw)
 
