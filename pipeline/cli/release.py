@@ -119,6 +119,7 @@ def _show(status: Status) -> None:
             *(version.states.get(target, "") for target in status.health),
         )
     console.print(versions)
+    console.print()
     answers = Table("clients that ask for", "version", "since", box=None, pad_edge=False)
     for target in status.health:
         answers.add_column(f"{target} answers with")
@@ -130,6 +131,7 @@ def _show(status: Status) -> None:
             *(str(found or "none") for found in answer.servers.values()),
         )
     console.print(answers)
+    console.print()
     for target, health in status.health.items():
         console.print(f"{target}: health {health or 'not switched on'}")
 
