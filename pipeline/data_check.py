@@ -12,6 +12,9 @@ from components.errors import InputError
 from components.example_gen.csv_reader import InputSummary, examine_input, require_splits
 from components.example_gen.csv_types import INTEGER, MISSING, NUMBER, TEXT
 from components.example_gen.settings import ReadingSettings
+from components.example_gen.spans import SpanLayout, find_input
+from components.example_gen.split import Counts
+from components.features import EVAL, TRAIN
 
 _KINDS = {INTEGER: "whole numbers", NUMBER: "numbers", TEXT: "text", MISSING: "empty"}
 
@@ -44,6 +47,10 @@ def check(path: Path, settings: ReadingSettings, console: Console) -> bool:
         console.print()
         console.print(_columns(found, settings))
     errors = found.problems or list(_problems_of_split(found))
+    layout = find_input(path, settings)
+    if isinstance(layout, SpanLayout):
+        console.print()
+        console.print(_spans(found, layout))
     if not found.problems:
         console.print()
         console.print(_splits(found))
@@ -82,9 +89,26 @@ def _splits(found: InputSummary) -> Table:
     numbers = [Column(name, justify="right") for name in ("rows", "clicks", "click rate")]
     table = Table("split", *numbers, box=None)
     for split, counts in found.splits.items():
-        rate = _rate(counts.clicks, counts.impressions).strip(" ()")
-        table.add_row(split, f"{counts.rows:,}", f"{counts.clicks:,}", rate)
+        table.add_row(split, *_numbers(counts))
     return table
+
+
+def _spans(found: InputSummary, layout: SpanLayout) -> Table:
+    numbers = [Column(name, justify="right") for name in ("rows", "clicks", "click rate")]
+    table = Table("span", "split", *numbers, box=None)
+    window = layout.window()
+    for split, spans in ((TRAIN, window.train), (EVAL, window.eval)):
+        for span in spans:
+            counts = sum((found.files.get(file, Counts()) for file in span.files), Counts())
+            table.add_row(span.name, split, *_numbers(counts))
+    for name in window.missing:
+        table.add_row(name, "[bold red]missing[/]")
+    return table
+
+
+def _numbers(counts: Counts) -> tuple[str, str, str]:
+    rate = _rate(counts.clicks, counts.impressions).strip(" ()")
+    return f"{counts.rows:,}", f"{counts.clicks:,}", rate
 
 
 def _rate(clicks: int, impressions: int) -> str:

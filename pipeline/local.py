@@ -23,7 +23,7 @@ from pipeline.config import PipelineConfig
 from pipeline.display import Display
 from pipeline.guard import guarded
 from pipeline.interruption import Interrupted, received
-from pipeline.prepare import check_data, check_machine, prepare
+from pipeline.prepare import as_of_newest_span, check_data, check_machine, prepare
 from pipeline.quiet import output_to
 from pipeline.run_record import NodeRecord, RunRecord, Status, hold
 from pipeline.unchanged import find_unchanged, reuse, run_cache_key
@@ -51,6 +51,7 @@ def run(config: PipelineConfig, display: Display, *, again: bool = False) -> Run
             under way; nothing was run.
         Interrupted: a signal asked to stop; the record says so.
     """
+    config = as_of_newest_span(config)
     check_machine(config)
     with display.step("check input") as step:
         data = check_data(config)

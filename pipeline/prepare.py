@@ -11,7 +11,8 @@ from pathlib import Path
 import components
 from components.errors import InputError
 from components.example_gen.csv_reader import InputSummary, check_input, require_splits
-from components.example_gen.layout import Layout, find_layout, folder_layout
+from components.example_gen.layout import Layout, folder_layout
+from components.example_gen.spans import SpanLayout, as_of_newest, find_input, is_pattern
 from components.output_file import output_file
 from components.pusher.cache_key import push_cache_key
 from components.pusher.work_folder import check_root, existing
@@ -52,6 +53,17 @@ class Prepared:
     push_again: bool
 
 
+def as_of_newest_span(config: PipelineConfig) -> PipelineConfig:
+    """Returns settings that say which span is the newest: one that comes meanwhile is not read.
+
+    Raises:
+        InputError: the input has no spans where they were expected.
+    """
+    until = as_of_newest(config.data, config.data.input)
+    data = config.data.model_copy(update={"until": until})
+    return config.model_copy(update={"data": data})
+
+
 def check_data(config: PipelineConfig) -> InputSummary:
     """Reads the input once, before anything else runs.
 
@@ -78,7 +90,7 @@ def check_machine(config: PipelineConfig) -> None:
 
 
 def _check_disk(config: PipelineConfig) -> None:
-    layout = find_layout(config.data.input)
+    layout = find_input(config.data.input, config.data)
     rows = sum(Path(file).stat().st_size for files in layout.files().values() for file in files)
     for folder, needed in (
         (existing(config.folder), rows * _ARTIFACTS_BY_INPUT + _ARTIFACTS),
@@ -106,7 +118,7 @@ def prepare(config: PipelineConfig, again: bool = False) -> Prepared:
     from components.transform import text_encoder
 
     encoder = compile_encoder(config)
-    layout = find_layout(config.data.input)
+    layout = find_input(config.data.input, config.data)
     return Prepared(
         layout=layout,
         data_fingerprint=layout.fingerprint(),
@@ -131,7 +143,7 @@ def prepare_for_image(config: PipelineConfig) -> Prepared:
 
     encoder = compile_encoder(config)
     return Prepared(
-        layout=folder_layout(str(config.deploy.input), config.deploy.is_split),
+        layout=_layout_in_image(config),
         data_fingerprint="",
         schema_file=str(IMAGE_FOLDER / config.data.schema_file),
         encoder_folder=str(config.deploy.encoders / encoder.name),
@@ -140,6 +152,13 @@ def prepare_for_image(config: PipelineConfig) -> Prepared:
         push_cache_key="",  # nodes that depend on the serving root are not cached there
         push_again=False,
     )
+
+
+def _layout_in_image(config: PipelineConfig) -> Layout:
+    place = str(config.deploy.input)
+    if is_pattern(place):
+        return SpanLayout.of(place, config.data)
+    return folder_layout(place, config.deploy.is_split)
 
 
 def compile_encoder(config: PipelineConfig) -> Path:

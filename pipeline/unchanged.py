@@ -13,7 +13,7 @@ import json
 import sysconfig
 from pathlib import Path
 
-from components.example_gen.layout import find_layout
+from components.example_gen.spans import find_input
 from components.pusher.cache_key import push_cache_key
 from pipeline.config import PipelineConfig
 from pipeline.run_record import NodeRecord, RunRecord
@@ -31,7 +31,7 @@ def run_cache_key(config: PipelineConfig) -> str:
     encoder = config.text_encoder
     depends_on = {
         "settings": config.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
-        "input": find_layout(config.data.input).fingerprint(),
+        "input": find_input(config.data.input, config.data).fingerprint(),
         "schema": _digests(config.data.schema_file),
         "encoder": _digests(encoder.encoder),
         "preprocessor": _digests(encoder.preprocessor),

@@ -12,8 +12,8 @@ import tensorflow as tf
 from components.errors import InputError
 from components.example_gen.csv_reader import check_input, read_batches
 from components.example_gen.csv_types import NUMBER, TEXT, Types, convert
-from components.example_gen.layout import find_layout
 from components.example_gen.settings import ReadingSettings
+from components.example_gen.spans import find_input
 from components.features import Columns
 
 
@@ -48,7 +48,9 @@ class RawRows:
         self.count = checked.rows
         self.types = types_for(csv, checked.types, inputs)
         self._required = required
-        self.files = [file for split in find_layout(csv).files().values() for file in split]
+        self.files = [
+            file for split in find_input(csv, self._settings).files().values() for file in split
+        ]
 
     def __iter__(self) -> Iterator[pa.Table]:
         for table in self.texts():

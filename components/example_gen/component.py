@@ -11,9 +11,10 @@ from tfx.components.example_gen.utils import FINGERPRINT_PROPERTY_NAME
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
-from components.example_gen.executor import ColumnarCsvExecutor, pack, unpack
-from components.example_gen.layout import Layout
-from components.example_gen.settings import ReadingSettings
+from components.example_gen.executor import ColumnarCsvExecutor, Packed, pack, unpack
+from components.example_gen.layout import WHOLE, Layout
+from components.example_gen.settings import ReadingSettings, WindowSettings
+from components.example_gen.spans import SpanLayout
 from components.features import EVAL, TRAIN
 
 _MOST_BUCKETS = 1_000_000
@@ -29,7 +30,7 @@ class ContentDriver(driver.FileBasedDriver):
     def resolve_exec_properties(self, *arguments: Any) -> dict[str, Any]:
         """Puts the fingerprint of the content, where it is known, in the place of TFX's."""
         properties: dict[str, Any] = super().resolve_exec_properties(*arguments)
-        _, fingerprint = unpack(properties)
+        fingerprint = unpack(properties).fingerprint
         if fingerprint:
             properties[FINGERPRINT_PROPERTY_NAME] = fingerprint
         return properties
@@ -56,7 +57,7 @@ def csv_example_gen(
         for name, pattern in layout.patterns.items()
     ]
     output_config = example_gen_pb2.Output()
-    if not layout.is_split:
+    if WHOLE in layout.patterns:
         # TFX asks for shares; the executor has them from the settings.
         share = Fraction(settings.eval_share).limit_denominator(_MOST_BUCKETS)
         parts = {TRAIN: share.denominator - share.numerator, EVAL: share.numerator}
@@ -66,6 +67,15 @@ def csv_example_gen(
         input_base=layout.base,
         input_config=example_gen_pb2.Input(splits=splits),
         output_config=output_config,
-        custom_config=pack(settings.for_layout(layout), fingerprint),
+        custom_config=pack(_packed(layout, settings.for_layout(layout), fingerprint)),
         custom_executor_spec=executor_spec.ExecutorClassSpec(ColumnarCsvExecutor),
     ).with_id("example_gen")
+
+
+def _packed(layout: Layout, settings: ReadingSettings, fingerprint: str) -> Packed:
+    packed = Packed(settings=settings, fingerprint=fingerprint)
+    if not isinstance(layout, SpanLayout):
+        return packed
+    names = WindowSettings.model_fields
+    window = WindowSettings(**{name: getattr(layout.settings, name) for name in names})
+    return packed.model_copy(update={"pattern": layout.pattern, "window": window})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from components.example_gen.column_profile import ColumnProfile
 from components.example_gen.csv_blocks import SEPARATORS
 from components.example_gen.csv_types import NUMBER, Types, convert
 from components.example_gen.input_files import read_blocks, read_header
-from components.example_gen.layout import WHOLE, find_layout, name_few, name_under
+from components.example_gen.layout import WHOLE, name_few, name_under
 from components.example_gen.outcomes import impressions_and_clicks
 from components.example_gen.settings import ReadingSettings
+from components.example_gen.spans import SpanLayout, find_input
 from components.example_gen.split import Counts, SplitCounter, describe
 
 __all__ = [
@@ -51,6 +52,7 @@ class InputSummary:
         ads: Number of distinct ad ids; 0 where the ad id is not required.
         texts: Number of distinct texts; 0 where the text is not required.
         splits: Rows and clicks of `train` and `eval`, of input to train on.
+        files: The same of each file.
         boundary: Time from which on rows are for evaluation, where time decides, in microseconds
             since 1970.
         split: How rows are split, and how many are for evaluation, in words.
@@ -66,6 +68,7 @@ class InputSummary:
     ads: int
     texts: int
     splits: dict[str, Counts]
+    files: dict[str, Counts]
     boundary: int | None
     split: str
     columns: dict[str, ColumnProfile]
@@ -88,7 +91,7 @@ def check_input(
     other column is the narrowest that holds its values in all files.
 
     Args:
-        path: A file, a folder of files, or a folder with `train/` and `eval/`.
+        path: A file, a folder of files, a folder with `train/` and `eval/`, or a pattern of spans.
         settings: How rows are read and split.
         required: The columns that must be there and good. None stands for input to train on: the
             named columns, at least one attribute, and both values of the label.
@@ -117,11 +120,16 @@ def examine_input(
     Raises:
         InputError: There is nothing to read at `path`.
     """
-    layout = find_layout(path)
+    layout = find_input(path, settings)
     ignored = layout.ignored()
     found = _examine(layout.files(), layout.base, settings.for_layout(layout), required)
     if ignored:
         found.warnings.append(f"not read, by their names: {name_few(ignored)}")
+    if isinstance(layout, SpanLayout):
+        warnings, problems = layout.findings()
+        found.warnings.extend(warnings)
+        found.problems.extend(problems)
+        return replace(found, split=layout.describe())
     return found
 
 
@@ -216,6 +224,7 @@ class _Check:
         self._headers: dict[str, Header] = {}  # by file
         self._columns: dict[str, ColumnProfile] = {}
         self._splits: dict[str, Counts] = {}
+        self._files: dict[str, Counts] = {}
         self._counter = SplitCounter(settings)
         self._bad_rows = 0
         self._texts_of: dict[bytes | None, set[int]] = defaultdict(set)  # hashes, by ad id
@@ -248,6 +257,7 @@ class _Check:
             ads=len(self._texts_of) if self._names.ad_id in self._required else 0,
             texts=len(set().union(*self._texts_of.values())),
             splits=splits,
+            files=self._files,
             boundary=boundary,
             split=describe(self._settings, splits, boundary) if is_whole else _AS_IT_COMES,
             columns=self._columns,
@@ -363,7 +373,9 @@ class _Check:
     def _count(self, block: Block, file: str, split: str) -> None:
         rows = block.good
         counts = impressions_and_clicks(rows, self._names, self._required)
-        self._splits[split] += Counts.of(*counts)
+        found = Counts.of(*counts)
+        self._splits[split] += found
+        self._files[file] = self._files.get(file, Counts()) + found
         if self._is_training and split == WHOLE:
             self._counter.add(name_under(self._base, file), block, *counts)
         for name in rows.column_names:

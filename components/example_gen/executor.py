@@ -12,7 +12,8 @@ from itertools import chain, cycle
 from typing import Any
 
 import tensorflow as tf
-from google.protobuf import json_format, struct_pb2
+from google.protobuf import struct_pb2
+from pydantic import BaseModel
 from tfx import types
 from tfx.components.example_gen import utils, write_split
 from tfx.components.util import examples_utils
@@ -22,13 +23,15 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
+from components.errors import InputError
 from components.example_gen.blocks import BadRow
 from components.example_gen.csv_reader import check_files, require_splits
 from components.example_gen.examples import examples_by_split
 from components.example_gen.filesystem import list_files
 from components.example_gen.input_files import read_blocks, read_header
 from components.example_gen.layout import Layout, is_data
-from components.example_gen.settings import ReadingSettings
+from components.example_gen.settings import ReadingSettings, WindowSettings
+from components.example_gen.spans import SpanLayout
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -61,9 +64,9 @@ class ColumnarCsvExecutor(base_executor.BaseExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         input_config, output_config = _configs(exec_properties)
-        settings, _ = unpack(exec_properties)
+        settings = unpack(exec_properties).settings
         base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
-        files = _find_files(base, input_config)
+        files = _find_files(base, input_config, exec_properties)
         summary = check_files(files, base, settings)
         require_splits(summary)
         for warning in summary.warnings:
@@ -85,8 +88,13 @@ class ColumnarCsvExecutor(base_executor.BaseExecutor):
             _write_quarantine(artifact.uri, files, settings)
 
 
-def _find_files(base: str, input_config: example_gen_pb2.Input) -> dict[str, list[str]]:
+def _find_files(
+    base: str, input_config: example_gen_pb2.Input, exec_properties: Mapping[str, Any]
+) -> dict[str, list[str]]:
     """Returns the files that are read, by split, wherever they are."""
+    packed = unpack(exec_properties)
+    if packed.pattern is not None:
+        return _find_window(SpanLayout.of(f"{base}/{packed.pattern}", packed.window))
     layout = Layout(base, {split.name: split.pattern for split in input_config.splits})
     return {
         split: [
@@ -98,26 +106,50 @@ def _find_files(base: str, input_config: example_gen_pb2.Input) -> dict[str, lis
     }
 
 
-def pack(settings: ReadingSettings, fingerprint: str) -> example_gen_pb2.CustomConfig:
-    """Packs what a node has to know beside where the files are.
+def _find_window(layout: SpanLayout) -> dict[str, list[str]]:
+    """Returns the files of the window, by split.
 
-    Args:
-        settings: How they are read and split.
-        fingerprint: Of their content.
+    Raises:
+        InputError: The window cannot be used.
     """
-    packed = {"settings": settings.model_dump(mode="json"), "fingerprint": fingerprint}
-    config = example_gen_pb2.CustomConfig()
-    config.custom_config.Pack(json_format.ParseDict(packed, struct_pb2.Struct()))
+    warnings, problems = layout.findings()
+    for warning in warnings:
+        _LOGGER.warning("%s", warning)
+    if problems:
+        raise InputError("\n  ".join(["the input cannot be used:", *problems]))
+    return layout.files()
+
+
+class Packed(BaseModel):
+    """What a node has to know beside the folder of the files.
+
+    Attributes:
+        settings: How they are read and split.
+        fingerprint: Of their content; "" where it is not known.
+        pattern: Of the spans under the folder, of input in spans.
+        window: Which of these are read.
+    """
+
+    settings: ReadingSettings
+    fingerprint: str
+    pattern: str | None = None
+    window: WindowSettings = WindowSettings()
+
+
+def pack(packed: Packed) -> example_gen_pb2.CustomConfig:
+    """Packs what a node has to know into one of its properties."""
+    config, values = example_gen_pb2.CustomConfig(), struct_pb2.Struct()
+    values["packed"] = packed.model_dump_json()  # a Struct by itself has no whole numbers
+    config.custom_config.Pack(values)
     return config
 
 
-def unpack(exec_properties: Mapping[str, Any]) -> tuple[ReadingSettings, str]:
+def unpack(exec_properties: Mapping[str, Any]) -> Packed:
     """Returns what `pack` has packed into a node's properties."""
-    config, packed = example_gen_pb2.CustomConfig(), struct_pb2.Struct()
+    config, values = example_gen_pb2.CustomConfig(), struct_pb2.Struct()
     proto_utils.json_to_proto(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], config)
-    config.custom_config.Unpack(packed)
-    unpacked = json_format.MessageToDict(packed)
-    return ReadingSettings.model_validate(unpacked["settings"]), unpacked["fingerprint"]
+    config.custom_config.Unpack(values)
+    return Packed.model_validate_json(values["packed"])
 
 
 def _configs(

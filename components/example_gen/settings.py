@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -96,11 +97,44 @@ class ReadingSettings(Settings):
         return self
 
 
-class DataSettings(ReadingSettings):
+class WindowSettings(Settings):
+    """Which spans of an input in spans are read: the older to train on, the newest to judge on."""
+
+    window: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="Spans (days) of an input in spans that are read; none for all."
+    )
+    eval_spans: Annotated[int, Field(ge=1)] = Field(
+        1, description="The newest of them, which a model is judged on and has not seen."
+    )
+    label_delay_spans: Annotated[int, Field(ge=0)] = Field(
+        0, description="Newer spans that are left out, since clicks may still arrive."
+    )
+    until: int | datetime.date | None = Field(
+        None,
+        union_mode="left_to_right",
+        description="Read the input as if this were the newest span, a date or a number; none for "
+        "the newest there is.",
+    )
+    missing_spans: Literal["warn", "stop"] = Field(
+        "warn", description="A span that is missing in the window: say so, or refuse the input."
+    )
+
+    @model_validator(mode="after")
+    def _leaves_spans_to_train_on(self) -> WindowSettings:
+        if self.window is not None and self.window <= self.eval_spans:
+            raise ValueError(
+                f"window: {self.window} spans, {self.eval_spans} of them for evaluation; expected "
+                "at least one more to train on"
+            )
+        return self
+
+
+class DataSettings(WindowSettings, ReadingSettings):
     """The CSV and what its columns mean."""
 
     input: Path = Field(
-        description="A CSV file, a folder of them, or a folder with train/ and eval/ in it."
+        description="A CSV file, a folder of them, a folder with train/ and eval/ in it, or a "
+        "pattern of spans, as logs/{YYYY}-{MM}-{DD}/*.csv or logs/{SPAN}/."
     )
     schema_file: Path = Field(
         description="The curated schema; `twotower schema infer` drafts one from a CSV."

@@ -22,8 +22,8 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from components.errors import InputError
 from components.example_gen.csv_reader import check_input
 from components.example_gen.examples import examples_by_split
-from components.example_gen.layout import find_layout
 from components.example_gen.settings import ReadingSettings
+from components.example_gen.spans import find_input
 from components.features import Columns
 from components.schema_gate.anomalies import STATISTICS_FILE, Statistics, share_present
 
@@ -62,7 +62,7 @@ def infer_schema(csv: Path, settings: ReadingSettings) -> str:
     Raises:
         InputError: The input cannot be used.
     """
-    columns, layout = settings.columns, find_layout(csv)
+    columns, layout = settings.columns, find_input(csv, settings)
     settings = settings.for_layout(layout)
     summary = check_input(csv, settings)
     parts, whole = defaultdict(list), []

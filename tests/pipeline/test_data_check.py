@@ -121,3 +121,22 @@ def test_it_loads_neither_tensorflow_nor_tfx(data: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_window_of_days_is_shown_day_by_day(tmp_path: Path) -> None:
+    for day in (1, 2, 4):
+        (tmp_path / f"day=2026-11-0{day}").mkdir()
+        (tmp_path / f"day=2026-11-0{day}/a.csv").write_text(HEADER + "".join(ROWS[: 10 * day]))
+    (tmp_path / "mine.yaml").write_text(
+        f"name: mine\ndata:\n  input: {tmp_path}/day={{YYYY}}-{{MM}}-{{DD}}/*.csv\n"
+        "  schema_file: none\n  window: 3\n"
+    )
+    output = check("--config", tmp_path / "mine.yaml")
+    rows = table(output)
+    assert rows["2026-11-02"] == "2026-11-02 train 20 10 50.0%"
+    assert rows["2026-11-03"] == "2026-11-03 missing"
+    assert rows["2026-11-04"] == "2026-11-04 eval 40 20 50.0%"
+    assert "2026-11-01" not in rows
+    assert "Split: 2026-11-04 for evaluation, 2026-11-02 to train on" in output
+    output = check("--config", tmp_path / "mine.yaml", "--set", "data.until=2026-11-02")
+    assert "Split: 2026-11-02 for evaluation, 2026-11-01 to train on" in output

@@ -7,7 +7,7 @@ from tfx.orchestration import metadata
 from tfx.types import standard_artifacts
 
 from components.example_gen.component import csv_example_gen
-from components.example_gen.executor import unpack
+from components.example_gen.executor import Packed, unpack
 from components.example_gen.layout import find_layout
 from components.example_gen.settings import ReadingSettings
 from components.features import Columns
@@ -37,7 +37,7 @@ def test_every_property_can_be_written_into_a_specification(tmp_path):
     node = csv_example_gen(find_layout(tmp_path), settings, "abc")
     assert node.id == "example_gen"
     assert json.loads(json.dumps(node.exec_properties)) == node.exec_properties
-    assert unpack(node.exec_properties) == (settings, "abc")
+    assert unpack(node.exec_properties) == Packed(settings=settings, fingerprint="abc")
 
 
 @pytest.mark.e2e
