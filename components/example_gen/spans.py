@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,8 +156,8 @@ class SpanPattern:
         unknown = sorted({*names} - {*_GROUPS})
         if unknown:
             raise InputError(
-                f"{self._pattern}: no such placeholder: {{{unknown[0]}}}; there are "
-                f"{', '.join(f'{{{name}}}' for name in _GROUPS)}"
+                f"{self._pattern}: no such placeholder: {_braced(unknown[:1])}; there are "
+                f"{_braced(_GROUPS)}"
             )
         dated = _DATE & {*names}
         if ("SPAN" in names) == bool(dated) or (dated and dated != _DATE):
@@ -321,6 +321,10 @@ def _nothing_to(
         f"{pattern.base}: no span to {purpose} up to {pattern.name(last)} fits {pattern.relative}; "
         f"{there}{missing}; see data.window, data.eval_spans, data.label_delay_spans and data.until"
     )
+
+
+def _braced(names: Iterable[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in names)
 
 
 def _files_under(base: str) -> list[str]:
