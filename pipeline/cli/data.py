@@ -42,12 +42,32 @@ def check(
 
 def campaign(
     out: Annotated[Path, typer.Argument(parser=path, help="Folder for the CSV.")],
-    rows: Annotated[int, typer.Option(min=1, help="Impressions.")] = 20_000,
+    rows: Annotated[int, typer.Option(min=1, help="Impressions; with --days, a day.")] = 20_000,
     ads: Annotated[int, typer.Option(min=1, help="Ads.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same campaign.")] = 1,
-    click_rate: Annotated[float, typer.Option(help="Share of the impressions clicked.")] = 0.12,
+    click_rate: Annotated[
+        float, typer.Option(help="Share of the impressions clicked; with --days, on the first.")
+    ] = 0.12,
+    days: Annotated[
+        int | None,
+        typer.Option(min=1, help="Write a log by day, in which tastes drift and ads come and go."),
+    ] = None,
 ) -> None:
     """Write an invented campaign whose true click probabilities are known."""
+    if days is not None:
+        from pipeline.samples.campaign_days import write_campaign_days
+
+        written = write_campaign_days(out, days, rows, ads, seed, click_rate)
+        print(
+            f"{out}/day={written[0].day} to day={written[-1].day}: {days:,} days, "
+            f"{sum(day.rows for day in written):,} impressions of {ads:,} ads\n"
+            f"{out / '_truth' / 'days.csv'}: the best AUC that any model can be expected to reach, "
+            "by day"
+        )
+        for day in written:
+            if day.bad:
+                print(f"day={day.day} is bad: half of att_device and half of the clicks are lost.")
+        return
     from pipeline.samples.campaign import write_campaign
 
     facts = write_campaign(out, rows, ads, seed, click_rate)

@@ -40,7 +40,7 @@ Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class _Ads:
+class Ads:
     """Ads in the order they go live; every field has one entry an ad.
 
     `effect` is in log-odds, `start` and `end` are shares of the campaign, `popularity` is a weight.
@@ -55,7 +55,7 @@ class _Ads:
 
 
 @dataclass(frozen=True)
-class _Visitors:
+class Visitors:
     """One visitor an impression.
 
     Attributes:
@@ -86,24 +86,22 @@ def write_campaign(
     """
     if not 0 < click_rate < 1:
         raise InputError(f"a click rate is between 0 and 1, not {click_rate:g}")
-    world = yaml.safe_load(
-        resources.files(__package__).joinpath("campaign.yaml").read_text("utf-8")
-    )
     if ads < 1:
         raise InputError(f"a campaign needs at least 1 ad, not {ads}")
     if rows < ads:
         raise InputError(f"{rows} rows are too few for {ads} ads: every ad is shown at least once")
 
-    rng = np.random.default_rng(seed)
-    catalogue = _draw_ads(rng, world, ads)
+    world, rng = read_world(), np.random.default_rng(seed)
+    catalogue = draw_ads(rng, world, ads)
     shown = _draw_impressions(rng, catalogue, rows)
-    visitors = _draw_visitors(rng, world, rows)
-    probability = _click_probability(world, catalogue, shown, visitors, click_rate)
+    visitors = draw_visitors(rng, world, rows)
+    logit = click_logit(world, read_tastes(world), catalogue, shown, visitors)
+    probability = sigmoid(logit + intercept(logit, click_rate))
     clicked = rng.random(rows) < probability
 
     impressions = Path(out) / "impressions.csv"
     truth = Path(out) / "_truth" / "click_probability.csv"
-    write_csv(impressions, _impression_tables(world, catalogue, shown, visitors, clicked))
+    write_csv(impressions, impression_tables(world, catalogue, shown, visitors, clicked))
     write_csv(truth, [pa.table({"click_probability": probability})])
     return CampaignFacts(
         impressions=impressions,
@@ -137,7 +135,19 @@ def best_auc(probability: Array) -> float:
     return float(clicks @ (skips_below + skips / 2) / (clicks.sum() * skips.sum()))
 
 
-def _draw_ads(rng: np.random.Generator, world: dict[str, Any], ads: int) -> _Ads:
+def read_world() -> dict[str, Any]:
+    """Reads what campaigns are made of."""
+    text = resources.files(__package__).joinpath("campaign.yaml").read_text("utf-8")
+    world: dict[str, Any] = yaml.safe_load(text)
+    return world
+
+
+def draw_ads(rng: np.random.Generator, world: dict[str, Any], ads: int) -> Ads:
+    """Draws ads and when each of them is live.
+
+    Raises:
+        InputError: there are not so many.
+    """
     wordings = [
         (number, product, benefit, brand, pattern, offer)
         for number, topic in enumerate(world["topics"].values())
@@ -169,7 +179,7 @@ def _draw_ads(rng: np.random.Generator, world: dict[str, Any], ads: int) -> _Ads
         effects.append(topics[number]["effect"] + appeal[product] + offer_effect)
 
     start, end = _draw_lives(rng, ads)
-    return _Ads(
+    return Ads(
         text=texts,
         topic=np.array(numbers),
         effect=np.array(effects) + rng.normal(0, AD_NOISE, ads),
@@ -202,7 +212,7 @@ def _draw_lives(rng: np.random.Generator, ads: int) -> tuple[Array, Array]:
     return start, end
 
 
-def _draw_impressions(rng: np.random.Generator, ads: _Ads, rows: int) -> Array:
+def _draw_impressions(rng: np.random.Generator, ads: Ads, rows: int) -> Array:
     """The number of the ad shown in each row, [rows]."""
     count = len(ads.text)
     slots = min(rows, TIME_SLOTS)
@@ -222,7 +232,8 @@ def _draw_impressions(rng: np.random.Generator, ads: _Ads, rows: int) -> Array:
     return shown
 
 
-def _draw_visitors(rng: np.random.Generator, world: dict[str, Any], rows: int) -> _Visitors:
+def draw_visitors(rng: np.random.Generator, world: dict[str, Any], rows: int) -> Visitors:
+    """Draws a visitor for each row."""
     personas = list(world["personas"].values())
     persona = rng.choice(len(personas), rows, p=[each["share"] for each in personas])
     members = [np.flatnonzero(persona == number) for number in range(len(personas))]
@@ -245,50 +256,58 @@ def _draw_visitors(rng: np.random.Generator, world: dict[str, Any], rows: int) -
     median = law["median"] * np.array([kind["tenure"] for kind in personas])[persona]
     tenure = np.rint(rng.lognormal(np.log(median), law["sigma"]).clip(max=law["longest"]))
     tenure[rng.random(rows) < MISSING_SHARE] = np.nan
-    return _Visitors(codes, tenure)
+    return Visitors(codes, tenure)
 
 
-def _click_probability(
-    world: dict[str, Any], ads: _Ads, shown: Array, visitors: _Visitors, click_rate: float
-) -> Array:
-    """True probability of a click in each row, [rows], with a mean of `click_rate`.
+def read_tastes(world: dict[str, Any]) -> dict[str, Array]:
+    """What visitors prefer, in log-odds: by attribute [values + 1, topics].
 
-    A missing value has no effect, so that a model that sees what is written can know all there is
-    to know.
+    The last row is of zeros: code -1, missing, finds it. So a model that sees what is written can
+    know all there is to know.
     """
-    topic = ads.topic[shown]
-    logit = ads.effect[shown]
+    tastes = {}
     for attribute, values in world["attributes"].items():
-        # One row more than values, of zeros: code -1, missing, finds it.
         taste = np.zeros((len(values) + 1, len(world["topics"])))
         for row, (name, value) in enumerate(values.items()):
             taste[row] = value["effect"]
             for column, each in enumerate(world["topics"].values()):
                 taste[row, column] += each["audience"].get(attribute, {}).get(name, 0)
+        tastes[attribute] = taste
+    return tastes
+
+
+def click_logit(
+    world: dict[str, Any], tastes: dict[str, Array], ads: Ads, shown: Array, visitors: Visitors
+) -> Array:
+    """Log-odds of a click in each row, [rows], but for the intercept that sets the click rate."""
+    topic = ads.topic[shown]
+    logit = ads.effect[shown]
+    for attribute, taste in tastes.items():
         logit += taste[visitors.codes[attribute], topic]
 
     law = world["numeric"]["att_tenure_days"]
     deviation = (np.log1p(visitors.tenure) - np.log1p(law["median"])) / law["sigma"]
     logit += law["effect"] * np.nan_to_num(deviation)
-    return _sigmoid(logit + _intercept(logit, click_rate))
+    return logit
 
 
-def _intercept(logit: Array, click_rate: float) -> float:
+def intercept(logit: Array, click_rate: float) -> float:
     """What to add to the log-odds for a mean probability of `click_rate`, by Newton's method."""
-    intercept = np.log(click_rate / (1 - click_rate)) - logit.mean()
+    added = np.log(click_rate / (1 - click_rate)) - logit.mean()
     for _ in range(20):
-        probability = _sigmoid(logit + intercept)
+        probability = sigmoid(logit + added)
         excess = probability.mean() - click_rate
-        intercept -= excess / (probability * (1 - probability)).mean()
-    return float(intercept)
+        added -= excess / (probability * (1 - probability)).mean()
+    return float(added)
 
 
-def _sigmoid(logit: Array) -> Array:
+def sigmoid(logit: Array) -> Array:
+    """The probabilities of log-odds."""
     return 1 / (1 + np.exp(-logit))
 
 
-def _impression_tables(
-    world: dict[str, Any], ads: _Ads, shown: Array, visitors: _Visitors, clicked: Array
+def impression_tables(
+    world: dict[str, Any], ads: Ads, shown: Array, visitors: Visitors, clicked: Array
 ) -> Iterator[pa.Table]:
     """The rows of the CSV in pieces, so that their texts are never in memory all at once."""
     names = {attribute: pa.array(values) for attribute, values in world["attributes"].items()}
