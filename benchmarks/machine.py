@@ -77,6 +77,14 @@ def memory(process: int) -> int:
     return (own + max(shared)) * os.sysconf("SC_PAGE_SIZE")
 
 
+def cpu_seconds(process: int) -> float:
+    """Returns the processor time that a process has taken, with its children that have ended."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    user, system, of_children_user, of_children_system = map(int, fields[11:15])
+    ticks = user + system + of_children_user + of_children_system
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _tree(process: int) -> Iterator[int]:
     yield process
     with suppress(OSError):  # it has ended

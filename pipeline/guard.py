@@ -2,15 +2,17 @@
 
 A small process holds the other end of a pipe. When the run is gone the kernel closes the pipe, and
 that process ends all that carry the run's mark in their environment: everything that the run
-started.
+started. Then it removes the folder of temporary files that all of them had.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,16 +26,27 @@ _GLANCE = 0.05
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Ends what this process started meanwhile once the context ends, or this process does."""
+    """Ends what this process started meanwhile once the context ends, or this process does.
+
+    Temporary files of both lie in a folder that goes with them.
+    """
     mark = uuid.uuid4().hex
+    folder = tempfile.mkdtemp(prefix="twotower-")
     guard = subprocess.Popen(
-        [sys.executable, "-m", __name__, mark], stdin=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-m", __name__, mark, folder],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
     )
+    before = os.environ.get("TMPDIR"), tempfile.tempdir
     os.environ[_MARK] = mark
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
     try:
         yield
     finally:
-        del os.environ[_MARK]
+        del os.environ[_MARK], os.environ["TMPDIR"]
+        if before[0] is not None:
+            os.environ["TMPDIR"] = before[0]
+        tempfile.tempdir = before[1]
         assert guard.stdin is not None
         guard.stdin.close()
         guard.wait()
@@ -65,3 +78,4 @@ def _marked(mark: str) -> list[int]:
 if __name__ == "__main__":
     sys.stdin.buffer.read()
     end_marked(sys.argv[1])
+    shutil.rmtree(sys.argv[2], ignore_errors=True)

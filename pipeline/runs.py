@@ -11,8 +11,8 @@ from rich.text import Text
 from components.errors import InputError
 from components.evaluator.measure import METRICS_FILE, Metrics, read_metrics
 from pipeline.report.comparison import LINEAGE, SETTINGS, side_by_side
-from pipeline.report.leftovers import read_leftovers
 from pipeline.report.report import REPORT_FILE, write_report
+from pipeline.report.run_artifacts import read_artifacts
 from pipeline.run_record import RECORD_FILE, RunRecord, read_record
 
 _SHOWN = 5
@@ -123,7 +123,7 @@ def compare_runs(first: RunRecord, second: RunRecord) -> Table:
     """Puts two runs side by side for a terminal; of settings and lineage only what differs."""
     table = Table("", first.run_id, second.run_id, box=None, pad_edge=False)
     group = None
-    for pair in side_by_side(read_leftovers(first), read_leftovers(second)):
+    for pair in side_by_side(read_artifacts(first), read_artifacts(second)):
         if pair.group in (SETTINGS, LINEAGE) and not pair.differs:
             continue
         if pair.group != group:

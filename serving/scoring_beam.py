@@ -3,6 +3,9 @@
 A file is read by one worker at a time, because a quoted line break makes a CSV file one piece; its
 blocks of users are scored by any worker. The user tower and the ads' embeddings travel with the
 job, so workers need to reach the users' files and the folder for the scores, nothing else.
+
+What they write lies in a folder of its own in there until the job has ended well: scores are all
+there, or none.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from serving.scoring import Ads, Scored, in_blocks, make_scorer, with_scores, wr
 from serving.towers import Tower, Towers
 
 _USERS = "users"
+_PARTIAL = ".partial"  # The folder of what is written, until all is.
 
 _Part = tuple[str, pa.Table]
 
@@ -64,6 +68,9 @@ def score_on_beam(
     scorer = make_scorer(catalogue, best)
     scorer.check(types)
     tower = _contents(towers.in_service.folder(USER_TOWER))
+    partial = FileSystems.join(out, _PARTIAL)
+    _remove(partial)
+    FileSystems.mkdirs(partial)
     pipeline = beam.Pipeline(options=PipelineOptions(list(arguments)))
     _ = (
         pipeline
@@ -71,10 +78,14 @@ def score_on_beam(
         | "Spread files" >> beam.Reshuffle()
         | beam.FlatMapTuple(_Read(towers.columns, types, scorer.users))
         | "Spread blocks" >> beam.Reshuffle()
-        | beam.ParDo(_Score(tower, towers.version, catalogue, best, out, types))
+        | beam.ParDo(_Score(tower, towers.version, catalogue, best, partial, types))
     )
-    result = pipeline.run()
-    result.wait_until_finish()
+    try:
+        result = pipeline.run()
+        result.wait_until_finish()
+        _move(partial, out)
+    finally:
+        _remove(partial)
     (counter,) = result.metrics().query(MetricsFilter().with_name(_USERS))["counters"]
     return Scored(counter.committed, len(catalogue.ids), towers.version)
 
@@ -133,10 +144,25 @@ class _Score(beam.DoFn):
 
 
 def _check_empty(out: str) -> None:
-    if FileSystems.match([FileSystems.join(out, "*")], [1])[0].metadata_list:
+    if _files_in(out):
         raise InputError(f"{out}: expected an empty folder, or none yet, for the scores")
-    if not FileSystems.exists(out):
-        FileSystems.mkdirs(out)
+
+
+def _files_in(folder: str) -> list[str]:
+    found = FileSystems.match([FileSystems.join(folder, "*")])[0].metadata_list
+    return [match.path for match in found]
+
+
+def _move(partial: str, out: str) -> None:
+    parts = _files_in(partial)
+    names = [FileSystems.split(part)[1] for part in parts]
+    FileSystems.rename(parts, [FileSystems.join(out, name) for name in names])
+
+
+def _remove(folder: str) -> None:
+    FileSystems.delete(_files_in(folder))
+    if FileSystems.exists(folder):  # in an object store, it went with its files
+        FileSystems.delete([folder])
 
 
 def _files(users: str) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.metrics import ClickMetrics
-from pipeline.report.leftovers import Leftovers
+from pipeline.report.run_artifacts import RunArtifacts
 
 RESULT = "result"
 QUALITY = "eval split"
@@ -53,7 +53,7 @@ class Pair:
         return NONE not in (self.first, self.second)
 
 
-def side_by_side(first: Leftovers, second: Leftovers) -> list[Pair]:
+def side_by_side(first: RunArtifacts, second: RunArtifacts) -> list[Pair]:
     """Returns every fact of two runs, by group."""
     facts = _facts(first), _facts(second)
     return [
@@ -80,7 +80,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, s
             yield f"{prefix}{key}", NONE if value is None else str(value)
 
 
-def _facts(run: Leftovers) -> dict[str, dict[str, str]]:
+def _facts(run: RunArtifacts) -> dict[str, dict[str, str]]:
     record = run.record
     version = NONE if record.version is None else str(record.version)
     metrics = metric_values(run.metrics.overall) if run.metrics else {}

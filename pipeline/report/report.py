@@ -26,8 +26,8 @@ from pipeline.report.comparison import (
     metric_values,
     side_by_side,
 )
-from pipeline.report.leftovers import Leftovers, read_leftovers
 from pipeline.report.plots import Plot, quality_plots, training_plot
+from pipeline.report.run_artifacts import RunArtifacts, read_artifacts
 from pipeline.report.slice_table import slice_table
 from pipeline.run_record import RunRecord
 
@@ -48,11 +48,11 @@ def write_report(record: RunRecord, in_service: RunRecord | None) -> Path:
         The HTML file.
     """
     file = record.folder / REPORT_FILE
-    write_text(file, _render(read_leftovers(record), in_service))
+    write_text(file, _render(read_artifacts(record), in_service))
     return file
 
 
-def _render(run: Leftovers, in_service: RunRecord | None) -> str:
+def _render(run: RunArtifacts, in_service: RunRecord | None) -> str:
     record, metrics = run.record, run.metrics
     plots = list(_plots(run))
     environment = Environment(
@@ -93,7 +93,7 @@ def _render(run: Leftovers, in_service: RunRecord | None) -> str:
     )
 
 
-def _plots(run: Leftovers) -> Iterator[Plot]:
+def _plots(run: RunArtifacts) -> Iterator[Plot]:
     if run.metrics:
         yield from quality_plots(run.metrics)
     if run.history:
@@ -111,17 +111,17 @@ def _fold(verdict: Verdict) -> tuple[list[Judgement], list[Judgement]]:
     return shown, folded
 
 
-def _version_in_service(run: Leftovers, in_service: RunRecord | None) -> str | None:
+def _version_in_service(run: RunArtifacts, in_service: RunRecord | None) -> str | None:
     if run.metrics and run.metrics.baseline.model:
         return Path(run.metrics.baseline.model).name
     return str(in_service.version) if in_service else None
 
 
-def _changes(run: Leftovers, in_service: RunRecord) -> list[Pair]:
+def _changes(run: RunArtifacts, in_service: RunRecord) -> list[Pair]:
     """Returns how a run's data, settings and making differ from those of the model in service."""
     return [
         pair
-        for pair in side_by_side(read_leftovers(in_service), run)
+        for pair in side_by_side(read_artifacts(in_service), run)
         if pair.differs
         and (pair.group in (DATA, SETTINGS) or (pair.group == LINEAGE and pair.known))
     ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.machine import bytes_in, describe, fresh_folder, measure
+from benchmarks.machine import bytes_in, cpu_seconds, describe, fresh_folder, measure
 
 HOLD = "import time; held = bytearray({} << 20); time.sleep(0.5)"
 
@@ -49,3 +50,14 @@ def test_bytes_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
 def test_the_machine_has_a_name() -> None:
     assert "cores" in describe()
     assert "GiB" in describe()
+
+
+def test_processor_time_of_a_process_is_what_the_process_says() -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    with subprocess.Popen(
+        [sys.executable, "-c", burn], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert 0.25 < cpu_seconds(process.pid) < 30
+        process.communicate(b"\n")

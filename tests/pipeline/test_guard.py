@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 
 PARENT = """
-import subprocess, sys, time
+import subprocess, sys, tempfile, time
 from pipeline.guard import guarded
 with guarded():
+    tempfile.mkstemp()
+    subprocess.run(["mktemp", "-d"], stdout=subprocess.DEVNULL)
     # As Beam starts its workers: by a shell, in the same session. They heed no SIGTERM.
     command = sys.executable + ' -c "import signal, time; signal.signal(15, signal.SIG_IGN); '
     subprocess.Popen(command + 'print(1, flush=True); time.sleep(600)"', shell=True)
@@ -37,22 +40,31 @@ def descendants(session: int) -> list[int]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_all_that_a_killed_process_started_ends(number: signal.Signals) -> None:
+def test_all_that_a_killed_process_started_ends(number: signal.Signals, tmp_path: Path) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", PARENT],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"1\n"
     assert descendants(parent.pid)
+    (temporary,) = tmp_path.iterdir()
+    assert len(list(temporary.iterdir())) == 2
     parent.send_signal(number)
     parent.wait()
-    while descendants(parent.pid):
+    while descendants(parent.pid) or list(tmp_path.iterdir()):
         time.sleep(0.05)
 
 
-def test_what_is_left_at_the_end_ends_too() -> None:
+def test_what_is_left_at_the_end_ends_too(tmp_path: Path) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, "1"], stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", PARENT, "1"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
     )
     assert parent.wait() == 0
     assert not descendants(parent.pid)
+    assert not list(tmp_path.iterdir())

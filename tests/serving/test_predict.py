@@ -75,3 +75,16 @@ def test_a_csv_gets_a_column(root: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(
         [float(row[PROBABILITY]) for row in predicted], directly(root, **columns), atol=1e-6
     )
+
+
+def test_values_come_out_as_they_went_in(root: Path, tmp_path: Path) -> None:
+    odd = ["007", "123456789", "1e308", "-0", "1.10", " 5", "9007199254740993", ""]
+    rows = [
+        {"att_age": "old", "att_days": value, "text": TEXT, "note": f" {value}\t"} for value in odd
+    ]
+    out = tmp_path / "out.csv"
+    Predictor(root).csv(write_csv(tmp_path / "in.csv", rows), out)
+    with out.open(newline="") as file:
+        predicted = list(csv.DictReader(file))
+    assert [{name: row[name] for name in rows[0]} for row in predicted] == rows
+    assert all(0 < float(row[PROBABILITY]) < 1 for row in predicted)

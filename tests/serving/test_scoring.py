@@ -142,6 +142,30 @@ def test_beam_writes_what_one_machine_writes(
         np.testing.assert_allclose(here[name].to_pylist(), beam[name].to_pylist(), atol=1e-6)
 
 
+def test_a_beam_job_that_fails_leaves_no_scores(root: Path, ads: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "users", tmp_path / "scores"
+    folder.mkdir()
+    write_csv(folder / "a.csv", users(40))
+    write_csv(folder / "b.csv", [{**user, "att_days": "many"} for user in users(3)])
+    with pytest.raises(Exception, match="column att_days: expected float values"):
+        score_on_beam(root, str(folder), ads, str(out), arguments=LOCAL_BEAM)
+    assert not [*out.rglob("*")]
+    (folder / "b.csv").unlink()
+    (out / ".partial").mkdir()
+    (out / ".partial" / "part-00001-00000.parquet").write_text("of a job that was killed")
+    assert score_on_beam(root, str(folder), ads, str(out), arguments=LOCAL_BEAM).users == 40
+    assert {path.suffix for path in out.rglob("*")} == {".parquet"}
+    assert len(pq.read_table(out)) == 40
+
+
+def test_values_come_out_as_they_went_in(root: Path, ads: Path, tmp_path: Path) -> None:
+    odd = ["007", "123456789", "1e308", "-0", "1.10", " 5", "9007199254740993"]
+    people = [{"att_age": "old", "att_days": value, "note": value} for value in odd]
+    score(root, write_csv(tmp_path / "users.csv", people), ads, tmp_path / "scores")
+    scores = pq.read_table(tmp_path / "scores")
+    assert scores["att_days"].to_pylist() == scores["note"].to_pylist() == odd
+
+
 def test_beam_wants_files_of_one_header(root: Path, ads: Path, tmp_path: Path) -> None:
     folder = tmp_path / "users"
     folder.mkdir()

@@ -157,6 +157,11 @@ def test_a_type_holds_the_values_of_all_files(tmp_path):
         (GOOD + "a,b,c,\n", "column clicked: expected 0 or 1, got '' on line 4"),
         (GOOD + "a,b,c, 1\n", "column clicked: expected 0 or 1, got ' 1' on line 4"),
         (GOOD + "a,b,c,1.0\n", "column clicked: expected 0 or 1, got '1.0' on line 4"),
+        (
+            GOOD + "a, \u200b\u2060\u202e\xad,c,1\n",
+            "column text: expected a text that is not empty",
+        ),
+        (GOOD + "a,b,\ufeff\u3000,1\n", "column message_id: expected a text that is not empty"),
         (GOOD + 'a,"",c,1\n', "column text: expected a text that is not empty, got '' on line 4"),
         (GOOD + "a, \t,c,1\n", "column text: expected a text .* got ' .t' on line 4"),
         (

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pipeline.report.comparison import NONE, Pair, side_by_side
-from pipeline.report.leftovers import read_leftovers
+from pipeline.report.run_artifacts import read_artifacts
 
 if TYPE_CHECKING:
     from conftest import Runs
@@ -16,8 +16,8 @@ else:
 
 def test_facts_of_both_stand_in_one_line(new_runs: Callable[[], Runs]) -> None:
     runs = new_runs()
-    blessed = read_leftovers(runs.make("pushed", version=3, min_auc=0.6))
-    stopped = read_leftovers(runs.make("stopped by data", min_auc=0.7))
+    blessed = read_artifacts(runs.make("pushed", version=3, min_auc=0.6))
+    stopped = read_artifacts(runs.make("stopped by data", min_auc=0.7))
     pairs = {(pair.group, pair.name): pair for pair in side_by_side(blessed, stopped)}
 
     assert blessed.metrics is not None
@@ -33,7 +33,7 @@ def test_facts_of_both_stand_in_one_line(new_runs: Callable[[], Runs]) -> None:
 
 def test_what_only_the_second_run_has_is_there_too(new_runs: Callable[[], Runs]) -> None:
     runs = new_runs()
-    stopped = read_leftovers(runs.make("stopped by data"))
-    blessed = read_leftovers(runs.make("pushed", version=1))
+    stopped = read_artifacts(runs.make("stopped by data"))
+    blessed = read_artifacts(runs.make("pushed", version=1))
     there = {(pair.group, pair.name) for pair in side_by_side(blessed, stopped)}
     assert {(pair.group, pair.name) for pair in side_by_side(stopped, blessed)} == there

@@ -14,8 +14,8 @@ import pytest
 from sklearn.metrics import auc
 
 from components.evaluator.tables import SCORES_FILE
-from pipeline.report.leftovers import Leftovers, read_leftovers
 from pipeline.report.plots import Plot, quality_plots, training_plot
+from pipeline.report.run_artifacts import RunArtifacts, read_artifacts
 from tests.evaluations import evaluate
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ else:
 
 
 @pytest.fixture(scope="module")
-def run(new_runs: Callable[[], Runs]) -> Leftovers:
-    return read_leftovers(new_runs().make("pushed", version=2, in_service=1))
+def run(new_runs: Callable[[], Runs]) -> RunArtifacts:
+    return read_artifacts(new_runs().make("pushed", version=2, in_service=1))
 
 
 @pytest.fixture(scope="module")
-def plots(run: Leftovers) -> dict[str, Plot]:
+def plots(run: RunArtifacts) -> dict[str, Plot]:
     assert run.metrics is not None
     return {plot.key: plot for plot in quality_plots(run.metrics)}
 
@@ -40,7 +40,7 @@ def line(plot: Plot, name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array(trace["x"]), np.array(trace["y"])
 
 
-def scored(run: Leftovers) -> tuple[np.ndarray, np.ndarray]:
+def scored(run: RunArtifacts) -> tuple[np.ndarray, np.ndarray]:
     """Labels and probabilities of the eval split."""
     folder = run.record.output("evaluator", "evaluation")
     assert folder is not None
@@ -54,7 +54,7 @@ def test_figures_are_plain_values_in_the_colors_of_the_page(plots: dict[str, Plo
         assert "#" not in json.dumps(plot.figure)
 
 
-def test_the_curves_are_of_both_models(run: Leftovers, plots: dict[str, Plot]) -> None:
+def test_the_curves_are_of_both_models(run: RunArtifacts, plots: dict[str, Plot]) -> None:
     assert run.metrics is not None
     assert run.metrics.baseline.metrics is not None
     for name, metrics in (
@@ -67,7 +67,7 @@ def test_the_curves_are_of_both_models(run: Leftovers, plots: dict[str, Plot]) -
         assert precision[-1] == pytest.approx(metrics.clicks / metrics.rows)
 
 
-def test_lift_is_said_as_it_is(run: Leftovers, plots: dict[str, Plot]) -> None:
+def test_lift_is_said_as_it_is(run: RunArtifacts, plots: dict[str, Plot]) -> None:
     labels, scores = scored(run)
     highest = labels[np.argsort(-scores)[: len(labels) // 10]]
     tenths, rates = line(plots["lift"], "observed")
@@ -78,7 +78,7 @@ def test_lift_is_said_as_it_is(run: Leftovers, plots: dict[str, Plot]) -> None:
     assert f"{highest.sum() / labels.sum():.0%} of the clicks" in finding
 
 
-def test_scores_by_class_are_shares_of_the_class(run: Leftovers, plots: dict[str, Plot]) -> None:
+def test_scores_by_class_are_shares_of_the_class(run: RunArtifacts, plots: dict[str, Plot]) -> None:
     labels, scores = scored(run)
     for name, label in (("clicks", 1), ("non-clicks", 0)):
         middles, shares = line(plots["distribution"], name)
@@ -88,7 +88,7 @@ def test_scores_by_class_are_shares_of_the_class(run: Leftovers, plots: dict[str
 
 
 def test_reliability_compares_predicted_with_observed(
-    run: Leftovers, plots: dict[str, Plot]
+    run: RunArtifacts, plots: dict[str, Plot]
 ) -> None:
     predicted, observed = line(plots["reliability"], "this model")
     labels, scores = scored(run)

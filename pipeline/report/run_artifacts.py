@@ -1,4 +1,4 @@
-"""What a run left behind, read without TensorFlow; a run that stopped early left less."""
+"""The artifacts that a run left, read without TensorFlow; a run that stopped early left fewer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Leftovers:
+class RunArtifacts:
     """What is known of a run; None where it did not get so far, or where files are gone.
 
     Attributes:
@@ -58,7 +58,7 @@ class Leftovers:
     lineage: dict[str, str]
 
 
-def read_leftovers(record: RunRecord) -> Leftovers:
+def read_artifacts(record: RunRecord) -> RunArtifacts:
     """Reads what the run of `record` left."""
     columns = Columns.model_validate(record.config["data"]["columns"])
 
@@ -73,7 +73,7 @@ def read_leftovers(record: RunRecord) -> Leftovers:
             _LOGGER.warning("%s: cannot be read, so the report lacks it (%s)", folder, line)
             return None
 
-    return Leftovers(
+    return RunArtifacts(
         record=record,
         columns=columns,
         verdict=read("evaluator", "blessing", lambda folder: read_verdict(str(folder))),
