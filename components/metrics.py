@@ -52,7 +52,13 @@ class Weights(NamedTuple):
 
 
 class Estimate(BaseModel):
-    """An estimate and its one-sided confidence bounds; None where undefined."""
+    """An estimate and its one-sided confidence bounds.
+
+    Attributes:
+        value: the estimate; None where it is undefined, as an AUC is without a click.
+        low: lower bound, at the confidence that was asked for; None where there is none.
+        high: upper bound, likewise.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -244,7 +250,13 @@ def calibration_interval(
 
 
 class Reliability(NamedTuple):
-    """Bins of rows by score: rows, clicks and mean score of each."""
+    """Bins of rows by score, as a reliability diagram shows them.
+
+    Attributes:
+        rows: [bins] rows of each bin, by their weights.
+        clicks: [bins] rows with a click, likewise.
+        mean_score: [bins] mean predicted probability.
+    """
 
     rows: Floats
     clicks: Floats

@@ -17,13 +17,21 @@ _NAME_WIDTH = 18
 
 @dataclass
 class Step:
-    """A step under way; its note is shown when it is done."""
+    """A step under way.
+
+    Attributes:
+        note: shown beside its name when it is done.
+    """
 
     note: str = ""
 
 
 class Display:
-    """Writes to a copy of standard output, so that a run may send that elsewhere meanwhile."""
+    """Writes to a copy of standard output, so that a run may send that elsewhere meanwhile.
+
+    Attributes:
+        console: where it writes.
+    """
 
     def __init__(self) -> None:
         terminal = sys.stdout.isatty()

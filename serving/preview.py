@@ -96,7 +96,12 @@ class Preview:
 
 @dataclass(frozen=True)
 class Audience:
-    """Users [N] and their segments."""
+    """Users and their segments.
+
+    Attributes:
+        users: N rows, with the columns that the user tower takes.
+        segments: which of the rows belong to each, by name.
+    """
 
     users: pa.Table
     segments: list[Slice]

@@ -33,7 +33,12 @@ WORKERS = min(8, os.cpu_count() or 1)  # Each holds a block.
 
 @dataclass(frozen=True)
 class Ads:
-    """The ads of a catalogue: n ids, each once, and their logit embeddings [n, D]."""
+    """The ads of a catalogue.
+
+    Attributes:
+        ids: [n], each once.
+        embeddings: [n, D] logit embeddings, as the item tower returns them.
+    """
 
     ids: list[str]
     embeddings: Floats
@@ -139,7 +144,13 @@ class BestAds:
 
 @dataclass(frozen=True)
 class Scored:
-    """What was scored: numbers of users and ads, and the version of the towers."""
+    """What was scored.
+
+    Attributes:
+        users: how many.
+        ads: how many, for each of them.
+        version: of the towers.
+    """
 
     users: int
     ads: int

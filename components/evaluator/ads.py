@@ -17,6 +17,9 @@ class AdsFn(beam.CombineFn):
     """Sums up each ad (id and text) of blocks of scored rows, those with most rows first.
 
     The table has the ad's id and text, ROWS, CLICKS, mean PROBABILITY and TRAINING_ROWS.
+
+    Args:
+        columns: which columns hold the text, the ids and the label.
     """
 
     def __init__(self, columns: Columns) -> None:

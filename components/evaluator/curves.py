@@ -21,7 +21,12 @@ _LIFT_PARTS = 10
 
 
 class Points(BaseModel):
-    """A line of a plot."""
+    """A line of a plot.
+
+    Attributes:
+        x: of its points, ascending.
+        y: of each of them.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,7 +35,13 @@ class Points(BaseModel):
 
 
 class Part(BaseModel):
-    """A part of the rows: predicted against observed."""
+    """A part of the rows: predicted against observed.
+
+    Attributes:
+        rows: how many there are, by their weights.
+        clicks: those with a click, likewise.
+        mean_probability: mean of the predicted probabilities.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,7 +51,13 @@ class Part(BaseModel):
 
 
 class Histogram(BaseModel):
-    """Rows by score: counts between each edge and the next."""
+    """Rows by score.
+
+    Attributes:
+        edges: [bins + 1] probabilities between which rows are counted, ascending.
+        clicks: [bins] rows with a click.
+        non_clicks: [bins] rows without one.
+    """
 
     model_config = ConfigDict(frozen=True)
 

@@ -15,7 +15,10 @@ VALUE, COUNT = "values", "counts"
 
 
 class ValueCounts:
-    """Counts of text or of numbers; of more than 131,072 distinct numbers, close ones are one."""
+    """Counts of the values of a column, of text or of numbers, that may come in any order.
+
+    Of more than 131,072 distinct numbers, close ones count as one, so that memory stays bounded.
+    """
 
     def __init__(self) -> None:
         self._tables: list[pa.Table] = []

@@ -26,7 +26,10 @@ class ClickPusherSpec(PusherSpec):
 
 
 class ClickPusher(BaseComponent):
-    """TFX's Pusher, publishing through `components.pusher.publish`."""
+    """Pushes all models under one version, where TFX's Pusher takes one model.
+
+    `click_pusher` makes it; `components.pusher.publish` does the work.
+    """
 
     SPEC_CLASS = ClickPusherSpec
     EXECUTOR_SPEC = ExecutorClassSpec(executor.Executor)

@@ -12,7 +12,12 @@ from components.features import Columns
 
 
 class ClickRate(NamedTuple):
-    """Clicks by impressions, and the standard error of that; a row's weight does not count."""
+    """Clicks by impressions; a row's weight does not count.
+
+    Attributes:
+        rate: between 0 and 1.
+        standard_error: of the rate, as of independent impressions.
+    """
 
     rate: float
     standard_error: float

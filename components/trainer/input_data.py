@@ -21,7 +21,13 @@ _EMBEDDED_TOGETHER = 1024  # Ads.
 
 
 class Ads:
-    """The distinct (id, text) pairs of the impressions, numbered as they come."""
+    """The distinct (id, text) pairs of the impressions, numbered from 0 as they come.
+
+    Impressions hold an ad's number; what the model takes of an ad is computed once.
+
+    Args:
+        columns: which columns hold the ad's id and text.
+    """
 
     def __init__(self, columns: Columns) -> None:
         self._columns = columns

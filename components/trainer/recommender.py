@@ -92,7 +92,13 @@ def export_recommender(
 
 @dataclass(frozen=True)
 class Catalogue:
-    """n ads: their ids, each once, their texts, and their logit embeddings [n, D] float32."""
+    """The ads that a recommender chooses from.
+
+    Attributes:
+        ad_ids: [n] ids, each once.
+        texts: [n] their texts.
+        embeddings: [n, D] float32 logit embeddings, as the item tower returns them.
+    """
 
     ad_ids: Sequence[bytes]
     texts: Sequence[bytes]

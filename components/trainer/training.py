@@ -119,7 +119,13 @@ def passes_an_epoch(impressions: Impressions, batch_size: int) -> int:
 
 
 class Scores(NamedTuple):
-    """Logits [N] float32 of rows, and what their clicks and the rest weigh [N]."""
+    """What a model says of rows that stand for several impressions each.
+
+    Attributes:
+        logits: [N] float32.
+        clicks: [N] impressions with a click, by their weights.
+        others: [N] impressions without one, likewise.
+    """
 
     logits: np.ndarray
     clicks: np.ndarray

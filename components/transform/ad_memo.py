@@ -94,6 +94,11 @@ class EmbedDistinctTexts(beam.PTransform):
 
     Returns one element in each of three collections: the texts in the order of their fingerprints,
     those fingerprints, and the embeddings.
+
+    Args:
+        encoder_folder: SavedModel of the text encoder.
+        max_ads: most texts that are embedded, most frequent first.
+        notes_folder: where to leave what was noticed of the texts; nowhere if None.
     """
 
     def __init__(self, encoder_folder: str, max_ads: int, notes_folder: str | None = None) -> None:

@@ -87,7 +87,15 @@ def bounds_of(values: np.ndarray, counts: np.ndarray, most: int) -> np.ndarray:
 
 
 class Counts:
-    """How often each number of a column occurs, and how many are missing (NaN)."""
+    """How often each number of a column occurs.
+
+    Of very many distinct numbers, close ones count as one, so that memory stays bounded.
+
+    Attributes:
+        missing: values that are NaN.
+        values: [n] distinct numbers, ascending.
+        counts: [n] int64, how often each occurs.
+    """
 
     def __init__(self) -> None:
         self.missing = 0
@@ -115,7 +123,11 @@ class Counts:
 
 
 class CountNumbers(beam.CombineFn):
-    """The `Counts` of each of A columns, over batches of (values [B, A],)."""
+    """The `Counts` of each of A columns, over batches of (values [B, A],).
+
+    Args:
+        columns: A.
+    """
 
     def __init__(self, columns: int) -> None:
         super().__init__()

@@ -10,7 +10,10 @@ import numpy as np
 
 
 class CountDistinct(beam.CombineFn):
-    """How often each string occurs, over batches of strings: a dictionary, not a shuffle."""
+    """How often each string occurs, over batches of (strings,) of any shape.
+
+    It holds all distinct strings in a dictionary: faster than a shuffle where they fit in memory.
+    """
 
     def create_accumulator(self) -> Counter[bytes]:
         return Counter()

@@ -47,7 +47,13 @@ def _moved(positions: tf.Tensor, by: tf.Tensor) -> tf.Tensor:
 
 
 class Reserved(NamedTuple):
-    """A column's positions: for an unknown value, a missing one, and the first of the others."""
+    """The positions of a column in the one-hot vector.
+
+    Attributes:
+        unknown: of a value that training has not seen.
+        missing: of no value; the same as `unknown` where there were too few to learn from.
+        first: of the first value or bucket; the others follow.
+    """
 
     unknown: int
     missing: int

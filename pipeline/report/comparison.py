@@ -35,7 +35,14 @@ _METRICS = {
 
 @dataclass(frozen=True)
 class Pair:
-    """A fact of two runs; `NONE` where a run has none."""
+    """A fact of two runs, in words.
+
+    Attributes:
+        group: what kind of fact it is.
+        name: which.
+        first: of the first run; `NONE` where it has none.
+        second: of the second, likewise.
+    """
 
     group: str
     name: str

@@ -17,7 +17,13 @@ _SHOWN_VALUES = 6
 
 @dataclass(frozen=True)
 class Split:
-    """A split of the data; `click_rate` is None where the label is not a number."""
+    """A split of the data.
+
+    Attributes:
+        name: `train` or `eval`.
+        rows: how many.
+        click_rate: clicks by impressions; None where the label is not a number.
+    """
 
     name: str
     rows: int
@@ -26,7 +32,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Value:
-    """A value of a text attribute, and its share of the values in each split."""
+    """A value of a text attribute.
+
+    Attributes:
+        name: the value.
+        shares: its share of the values, by split.
+    """
 
     name: str
     shares: list[float]
@@ -55,7 +66,12 @@ class Column:
 
 @dataclass(frozen=True)
 class DataOverview:
-    """The data at a glance."""
+    """The data at a glance.
+
+    Attributes:
+        splits: in the order in which shares and ranges name them.
+        columns: in the order of the schema.
+    """
 
     splits: list[Split]
     columns: list[Column]

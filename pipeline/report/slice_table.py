@@ -26,7 +26,13 @@ class SliceRow:
 
 @dataclass(frozen=True)
 class SliceTable:
-    """The slices, and from where to where the AUCs of those with enough clicks reach."""
+    """The slices, and the range of AUC that a table of them has to show.
+
+    Attributes:
+        rows: a slice each.
+        least: lowest bound of the AUC of any slice with enough clicks; 0 without one.
+        greatest: highest bound, likewise; 1 without one.
+    """
 
     rows: list[SliceRow]
     least: float

@@ -37,7 +37,7 @@ class _Buffer(ctypes.Structure):
 
 
 class Output(ctypes.Structure):
-    """A tensor of a graph: an operation and the number of its output."""
+    """A tensor of a graph, TF_Output in c_api.h: an operation and the number of its output."""
 
     _fields_ = [("operation", _pointer), ("index", _int)]
 

@@ -80,7 +80,11 @@ def set_health(servicer: health.HealthServicer, ready: bool) -> None:
 
 
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
+    """Predict, Classify, Regress, MultiInference and GetModelMetadata.
+
+    Args:
+        service: what answers, whatever the protocol.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -114,7 +118,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus and HandleReloadConfigRequest."""
+    """GetModelStatus and HandleReloadConfigRequest.
+
+    Args:
+        service: what answers, whatever the protocol.
+    """
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -51,6 +51,9 @@ class Models:
 
     A new version answers before the old one leaves memory, and a version leaves memory when the
     last request that uses it is done, as under TF Serving's availability-preserving policy.
+
+    Args:
+        options: the server's flags.
     """
 
     def __init__(self, options: ServerOptions) -> None:

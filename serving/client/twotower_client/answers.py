@@ -40,7 +40,13 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Ad:
-    """An ad that is recommended to a user, with the probability that the user clicks it."""
+    """An ad that is recommended to a user.
+
+    Attributes:
+        ad_id: its id in the catalogue.
+        text: its text there.
+        probability: that the user clicks it, between 0 and 1.
+    """
 
     ad_id: str
     text: str

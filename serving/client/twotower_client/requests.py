@@ -24,7 +24,12 @@ T = TypeVar("T")
 
 
 class Call(NamedTuple):
-    """A call to make: the full name of a gRPC method, and its request."""
+    """A call to make.
+
+    Attributes:
+        method: full name of a gRPC method, `/package.Service/Method`.
+        request: its message.
+    """
 
     method: str
     request: Any
@@ -34,7 +39,15 @@ Question: TypeAlias = Generator[Call, Any, T]
 
 
 class Choice(NamedTuple):
-    """Which ads the recommender may choose, and how many; see `Client.top_k`."""
+    """Which ads the recommender may choose, and how many; see `Client.top_k`.
+
+    Attributes:
+        k: most ads a user.
+        allowed_ad_ids: the only ones that may be chosen; all if empty.
+        excluded_ad_ids: those that may not.
+        minimum_probability: what an ad must reach to be chosen.
+        version: of the models; the newest, or that of the label, if None.
+    """
 
     k: int
     allowed_ad_ids: Sequence[str]
