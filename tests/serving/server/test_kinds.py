@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import grpc
 import pytest
 import requests
+from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -25,6 +26,7 @@ from serving.server.__main__ import main
 from serving.server.options import ServerOptions
 from serving.server.server import Server
 from tests.ports import free_port
+from tests.serving.conftest import predict_request
 
 ADD = {"inputs": {"a": [1], "b": [1.5]}}
 TWO = '{"outputs": {"difference": [-0.5], "sum": [2.5]}}'
@@ -193,6 +195,101 @@ def test_kinds_over_rest(server: Any, name: str) -> None:
         response = session.send(sent, timeout=60)
     assert (response.status_code, response.text[: len(kind.answer)]) == (kind.status, kind.answer)
     assert response.headers["content-type"] == "application/json"
+
+
+class TensorKind(NamedTuple):
+    """One kind of TensorProto, sent as the float input `a` of the calculator over gRPC."""
+
+    does: str  # TF Serving
+    read_in: str
+    tensor: str  # in text form
+    code: grpc.StatusCode
+    answer: str  # the sums, or the start of the message
+
+
+FROM_PROTO = "tensor.cc Tensor::FromProto"
+TO_TENSOR = "predict_util.cc PreProcessPrediction"
+RUN = "direct_session.cc CallFrame, executor.cc"
+ONE = "tensor_shape { dim { size: 1 } }"
+TWO_ROWS = "tensor_shape { dim { size: 2 } }"
+Code = grpc.StatusCode
+
+TENSOR_KINDS = {
+    "more values than the shape": TensorKind(
+        "cuts them", FROM_PROTO, f"dtype: DT_FLOAT {ONE} float_val: [1, 2, 3]", Code.OK, "[2.0]"
+    ),
+    "fewer values than the shape": TensorKind(
+        "repeats the last",
+        FROM_PROTO,
+        f"dtype: DT_FLOAT {TWO_ROWS} float_val: 1",
+        Code.OK,
+        "[2.0, 2.0]",
+    ),
+    "no values": TensorKind(
+        "takes zeros", FROM_PROTO, f"dtype: DT_FLOAT {TWO_ROWS}", Code.OK, "[1.0, 1.0]"
+    ),
+    "content of another length": TensorKind(
+        "cannot parse it",
+        TO_TENSOR,
+        f'dtype: DT_FLOAT {ONE} tensor_content: "12"',
+        Code.INVALID_ARGUMENT,
+        "tensor parsing error: a",
+    ),
+    "negative size": TensorKind(
+        "cannot parse it",
+        TO_TENSOR,
+        "dtype: DT_FLOAT tensor_shape { dim { size: -1 } } float_val: 1",
+        Code.INVALID_ARGUMENT,
+        "tensor parsing error: a",
+    ),
+    "no type": TensorKind(
+        "cannot parse it", TO_TENSOR, f"{ONE} float_val: 1", Code.INVALID_ARGUMENT, "tensor parsing"
+    ),
+    **{
+        f"{name} out of range": TensorKind(
+            "wraps it, then the graph wants a float",
+            FROM_PROTO,
+            f"dtype: DT_{name} {ONE} {field}: 70000",
+            Code.INVALID_ARGUMENT,
+            f"Expects arg[0] to be float but {name.lower()} is provided",
+        )
+        for name, field in [
+            *((name, "int_val") for name in ("INT8", "UINT8", "INT16", "UINT16")),
+            ("HALF", "half_val"),
+        ]
+    },
+    "resource": TensorKind(
+        "parses it, then the graph wants a float; ours refuses it in other words",
+        RUN,
+        f'dtype: DT_RESOURCE {ONE} resource_handle_val {{ name: "x" }}',
+        Code.INVALID_ARGUMENT,
+        "Malformed TF_RESOURCE tensor",
+    ),
+    "variant": TensorKind(
+        "parses it, then the graph wants a float",
+        RUN,
+        f"dtype: DT_VARIANT {ONE} variant_val {{ }}",
+        Code.INVALID_ARGUMENT,
+        "Expects arg[0] to be float but variant is provided",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TENSOR_KINDS)
+def test_kinds_of_tensors_over_grpc(server: Any, name: str) -> None:
+    kind = TENSOR_KINDS[name]
+    request = predict_request("calculator", {"b": [1.0]})
+    text_format.Parse(kind.tensor, request.inputs["a"])
+    call = server.predictions.Predict.future(request, timeout=60)
+    failure = call.exception()
+    if failure is None:
+        assert (Code.OK, kind.answer) == (
+            kind.code,
+            str(list(call.result().outputs["sum"].float_val)),
+        )
+    else:
+        assert failure.code() == kind.code
+        assert failure.details()[: len(kind.answer)] == kind.answer
 
 
 def test_cors(push: Any, serve: Any) -> None:
