@@ -73,6 +73,10 @@ def test_the_ground_floor_imports_no_node() -> None:
         assert not upwards, f"{file.relative_to(ROOT)} imports {upwards}"
 
 
+# Python's documentation says to assign it.
+MADE_TO_BE_ASSIGNED = {"tempfile.tempdir"}
+
+
 def test_no_module_of_another_package_is_assigned_to() -> None:
     """An assignment like `executor.name = ours` would change that package for everyone."""
     for folder in FOLDERS:
@@ -93,4 +97,5 @@ def test_no_module_of_another_package_is_assigned_to() -> None:
                 and isinstance(target.value, ast.Name)
                 and target.value.id in modules
             }
+            assigned -= MADE_TO_BE_ASSIGNED
             assert not assigned, f"{file.relative_to(ROOT)} assigns {assigned}"
