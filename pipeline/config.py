@@ -20,7 +20,7 @@ from components.settings import Settings
 from components.trainer.settings import ModelSettings, TrainerSettings
 from components.transform.settings import TextEncoderSettings, TransformSettings
 from components.validator.settings import ValidatorSettings
-from pipeline.settings import BeamSettings, DeploySettings, TuneSettings
+from pipeline.settings import BeamSettings, DeploySettings, TuneSettings, WatchSettings
 
 # How pydantic names the members of a union in the location of an error.
 _OF_PYDANTIC = {"str", "int", "float", "bool", "path", "none", "is-instance", "constrained-str"}
@@ -52,6 +52,7 @@ class PipelineConfig(Settings):
     evaluator: EvaluatorSettings = EvaluatorSettings()
     validator: ValidatorSettings = ValidatorSettings()
     pusher: PusherSettings = PusherSettings()
+    watch: WatchSettings = WatchSettings()
     beam: BeamSettings = BeamSettings()
     deploy: DeploySettings = DeploySettings()
 

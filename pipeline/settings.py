@@ -1,4 +1,4 @@
-"""What can be set of tuning, Beam and deployment: `tune`, `beam` and `deploy` in the YAML."""
+"""What can be set of tuning, watch, Beam and deployment: `tune`, `watch`, `beam`, `deploy`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,21 @@ class TuneSettings(Settings):
     space: dict[str, Range | Annotated[tuple[Any, ...], Field(min_length=2)]] = Field(
         {},
         description="By key, as in trainer.learning_rate: a list of values, or {low, high, log}.",
+    )
+
+
+class WatchSettings(Settings):
+    """When `twotower watch` takes a day for complete."""
+
+    marker: str | None = Field(
+        None,
+        description="File that ends a day's folder, such as _SUCCESS; none to go by its age.",
+    )
+    settled_minutes: Annotated[float, Field(ge=0)] = Field(
+        10.0, description="Without a marker: how long none of the day's files has changed."
+    )
+    poll_seconds: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="Seconds between two looks for a new day."
     )
 
 

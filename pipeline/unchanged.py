@@ -23,7 +23,7 @@ _PROJECT = Path(__file__).parents[1]
 _CODE = ("components", "serving", "pipeline")
 
 # Where a run is kept, tried or deployed says nothing about what its nodes do here.
-_WITHOUT_EFFECT = {"runs", "tune", "deploy"}
+_WITHOUT_EFFECT = {"runs", "tune", "watch", "deploy"}
 
 
 def run_cache_key(config: PipelineConfig) -> str:

@@ -115,6 +115,9 @@ class WindowSettings(Settings):
         description="Read the input as if this were the newest span, a date or a number; none for "
         "the newest there is.",
     )
+    skip_spans: tuple[Annotated[int | datetime.date, Field(union_mode="left_to_right")], ...] = (
+        Field((), description="Spans that are never read, such as a day whose log is broken.")
+    )
     missing_spans: Literal["warn", "stop"] = Field(
         "warn", description="A span that is missing in the window: say so, or refuse the input."
     )

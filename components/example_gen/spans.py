@@ -66,6 +66,7 @@ class Window:
         eval: To judge the model on, the newest.
         missing: Names of those between them that are not there.
         delayed: Names of newer ones whose clicks may still arrive, left out.
+        skipped: Names of those between them that are to be skipped.
         begins_late: How many spans the window reaches back behind the first there is.
     """
 
@@ -73,6 +74,7 @@ class Window:
     eval: tuple[Span, ...]
     missing: tuple[str, ...]
     delayed: tuple[str, ...]
+    skipped: tuple[str, ...]
     begins_late: int
 
     def files(self) -> dict[str, list[str]]:
@@ -139,18 +141,18 @@ class SpanPattern:
         """Returns the name of a span."""
         return str(_FIRST_DAY + datetime.timedelta(number)) if self.is_dated else str(number)
 
-    def number(self, until: datetime.date | int) -> int:
-        """Returns the number of the span that `data.until` names.
+    def number(self, named: datetime.date | int, setting: str = "data.until") -> int:
+        """Returns the number of the span that a setting names.
 
         Raises:
             InputError: It is a date where spans are numbered, or the other way round.
         """
-        if isinstance(until, datetime.date) != self.is_dated:
+        if isinstance(named, datetime.date) != self.is_dated:
             expected = "a date as 2026-11-24" if self.is_dated else "the number of a span"
             raise InputError(
-                f"data.until: {until}: expected {expected}, for the pattern {self._pattern}"
+                f"{setting}: {named}: expected {expected}, for the pattern {self._pattern}"
             )
-        return (until - _FIRST_DAY).days if isinstance(until, datetime.date) else until
+        return (named - _FIRST_DAY).days if isinstance(named, datetime.date) else named
 
     def _check(self, names: list[str]) -> None:
         unknown = sorted({*names} - {*_GROUPS})
@@ -196,7 +198,8 @@ def choose_window(pattern: SpanPattern, settings: WindowSettings) -> Window:
     Raises:
         InputError: There are none to train on, or none to judge on.
     """
-    spans = {span.number: span for span in pattern.find()}
+    skipped = {pattern.number(each, "data.skip_spans") for each in settings.skip_spans}
+    spans = {span.number: span for span in pattern.find() if span.number not in skipped}
     if not spans:
         raise InputError(f"{pattern.base}: no file in it fits {pattern.relative}")
     until = max(spans) if settings.until is None else pattern.number(settings.until)
@@ -204,13 +207,15 @@ def choose_window(pattern: SpanPattern, settings: WindowSettings) -> Window:
     first = min(spans) if settings.window is None else last - settings.window + 1
     begins = max(first, min(spans))
     chosen = [spans[number] for number in range(begins, last + 1) if number in spans]
-    missing = [pattern.name(n) for n in range(begins, last + 1) if n not in spans]
+    between = range(begins, last + 1)
+    missing = [pattern.name(n) for n in between if n not in spans and n not in skipped]
     of_eval = last - settings.eval_spans
     window = Window(
         train=tuple(span for span in chosen if span.number <= of_eval),
         eval=tuple(span for span in chosen if span.number > of_eval),
         missing=tuple(missing),
         delayed=tuple(spans[n].name for n in range(last + 1, until + 1) if n in spans),
+        skipped=tuple(pattern.name(n) for n in between if n in skipped),
         begins_late=begins - first,
     )
     for purpose, found in (("train", window.train), ("judge a model", window.eval)):
@@ -279,6 +284,8 @@ class SpanLayout(Layout):
                 f"{name}: begins with {window.train[0].name}: the window has "
                 f"{window.begins_late} fewer than data.window: {self.settings.window}"
             )
+        if window.skipped:
+            warnings.append(f"{name}: skipped (data.skip_spans): {name_few(window.skipped)}")
         if window.delayed:
             warnings.append(
                 f"{name}: left out, since clicks may still arrive: {name_few(window.delayed)}"

@@ -40,6 +40,7 @@ schema.command()(data.accept)
 app.add_typer(schema, name="schema", rich_help_panel="Data")
 
 app.command(rich_help_panel="Run")(run.run)
+app.command(rich_help_panel="Run")(run.watch)
 app.command(rich_help_panel="Run")(run.tune)
 app.command("config", rich_help_panel="Run")(run.show_config)
 

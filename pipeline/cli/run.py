@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from components.errors import InputError, printable
 from pipeline.cli.options import ConfigFile, Overrides, load_settings, path, quiet
 
 
@@ -28,6 +30,41 @@ def run(
     record = run_locally(settings, display, again=again)
     show(record, display.console)
     raise typer.Exit(record.exit_code)
+
+
+def watch(
+    config: ConfigFile,
+    once: Annotated[
+        bool, typer.Option("--once", help="Run the days that are complete, then end: for cron.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(help="First day to run; else the one after those that were run."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Last day to run; else there is no end.")
+    ] = None,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Run the pipeline for each new day of the log, one after another."""
+    from pipeline.watch import Watch
+
+    load_settings(config, overrides)
+    watched = Watch(config, overrides, _day("--since", since), _day("--until", until), _say)
+    raise typer.Exit(watched.once() if once else watched.forever())
+
+
+def _day(option: str, text: str | None) -> date | int | None:
+    try:
+        return None if text is None else int(text) if text.isdigit() else date.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"{option} {text}: expected a day, as 2026-11-24, or the number of a span"
+        ) from None
+
+
+def _say(line: str) -> None:
+    print(printable(line), flush=True)
 
 
 def tune(
