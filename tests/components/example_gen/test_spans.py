@@ -195,3 +195,13 @@ def test_missing_spans_warn_or_stop(tmp_path: Path) -> None:
     assert any("2 fewer than data.window: 6" in warning for warning in found.warnings)
     found = examine_input(pattern, Settings(missing_spans="stop"))
     assert any("not there: 2026-11-04" in problem for problem in found.problems)
+
+
+def test_a_span_to_skip_is_neither_read_nor_missing(tmp_path: Path) -> None:
+    pattern = SpanPattern(write_days(tmp_path, 1, 2, 4, 5))
+    window = choose_window(pattern, WindowSettings(window=4, skip_spans=["2026-11-04"]))
+    assert [span.name for span in window.train] == ["2026-11-02"]
+    assert [span.name for span in window.eval] == ["2026-11-05"]
+    assert (window.missing, window.skipped) == (("2026-11-03",), ("2026-11-04",))
+    with pytest.raises(InputError, match="data.skip_spans: 4: expected a date"):
+        choose_window(pattern, WindowSettings(skip_spans=[4]))
