@@ -203,5 +203,5 @@ def test_a_span_to_skip_is_neither_read_nor_missing(tmp_path: Path) -> None:
     assert [span.name for span in window.train] == ["2026-11-02"]
     assert [span.name for span in window.eval] == ["2026-11-05"]
     assert (window.missing, window.skipped) == (("2026-11-03",), ("2026-11-04",))
-    with pytest.raises(InputError, match="data.skip_spans: 4: expected a date"):
+    with pytest.raises(InputError, match="skip_spans: 4: expected a date"):
         choose_window(pattern, WindowSettings(skip_spans=[4]))
