@@ -25,6 +25,9 @@ from pipeline.settings import BeamSettings, DeploySettings, TuneSettings, WatchS
 # How pydantic names the members of a union in the location of an error.
 _OF_PYDANTIC = {"str", "int", "float", "bool", "path", "none", "is-instance", "constrained-str"}
 
+# A ValueError: of a date that there is not, or bytes that are no text. Brackets may be too deep.
+_NO_YAML = (yaml.YAMLError, ValueError, RecursionError)
+
 # Old keys, read for one more version, and what they are called now.
 _RENAMED = {
     "model.centre": "model.center_embeddings",
@@ -98,7 +101,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> PipelineConfig:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); give a YAML file of settings"
         ) from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except _NO_YAML as error:
         raise InputError(f"{path}: cannot be read as YAML: {error}") from None
     if not isinstance(values, dict):
         raise InputError(
@@ -155,7 +158,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
         values = inner
     try:
         values[name] = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
+    except _NO_YAML as error:
         raise InputError(f"--set {override}: {text!r} is not a YAML value: {error}") from None
 
 

@@ -149,6 +149,8 @@ def test_a_file_that_is_none(
         ("model.user_layers=wide", "model.user_layers: expected a list, got 'wide'"),
         ("data.columns.label=text", "data.columns: text is named twice"),
         ("trainer={epochs: 1, epochs: 2}", "the key epochs is there twice"),
+        ("data.until=2026-13-01", "'2026-13-01' is not a YAML value: month must be in 1..12"),
+        (f"data.input={'[' * 9999}", "is not a YAML value: maximum recursion depth exceeded"),
         ("data.bad_rows=drop", "data.bad_rows: expected 'refuse' or 'quarantine', got 'drop'"),
     ],
 )
