@@ -7,6 +7,9 @@ Thinned: the sample campaign at a click rate of 0.4%, whole, thinned by `trainer
 and thinned before by someone else, who says so in `data.columns.weight`. All are tested on the same
 rows, which nobody thinned, by their true click probabilities: the AUC is that expected of them.
 
+Attributes of ads: the sample campaign whose ads have a format and a price, with and without these
+columns, on rows drawn at random and on ads that training has not seen.
+
 Counted: a campaign of few kinds of users, one row an impression, beside the same rows folded.
 
 Positions: a log in which better ads were shown lower, with positions that decide most clicks. Its
@@ -28,7 +31,7 @@ import typer
 from scipy.stats import spearmanr
 
 from benchmarks.quality import CONFIGS, show, sigmoid
-from benchmarks.quality_data import Data, Split, compact, read, split_rows
+from benchmarks.quality_data import Data, Split, compact, read, split_ads, split_rows
 from components.metrics import Weights, auc
 from components.trainer.context import leave_context_out
 from components.trainer.impressions import Impressions, ImpressionsWriter, fold
@@ -113,6 +116,24 @@ def _expected_auc(scores: np.ndarray, truth: np.ndarray) -> float:
     labels = np.repeat([1, 0], len(truth))
     found = auc(labels, np.tile(scores.astype(np.float64), 2), 0.5, Weights(sums, sums))
     return found.value or np.nan
+
+
+def attributes(seeds: int) -> pd.DataFrame:
+    """Returns the AUC of the campaign whose ads have attributes, with and without them."""
+    with tempfile.TemporaryDirectory() as folder:
+        facts = write_campaign(Path(folder), 100_000, 400, 1, ad_attributes=True)
+        assert facts.truth is not None
+        data = read(facts.impressions)
+        truth = pd.read_csv(facts.truth)["click_probability"].to_numpy()
+    settings = load_config(CONFIGS / "demo.yaml", ["model.ad_id=false"])
+    without = dataclasses.replace(data, ad_attributes=None)
+    found = []
+    for seed in range(seeds):
+        for tested, split in (("rows", split_rows(data, seed)), ("ads", split_ads(data, seed))):
+            for name, given in (("text", without), ("and ad_ columns", data)):
+                result = _rare(given, truth, split, settings, 1.0, None)
+                found.append({"an ad is its": f"{name}, on unseen {tested}", **result})
+    return pd.DataFrame(found)
 
 
 def counted(seeds: int) -> pd.DataFrame:
@@ -225,6 +246,7 @@ def main(seeds: Annotated[int, typer.Option(min=1, help="Repetitions of each.")]
     """Print what every setting comes to, beside training without it."""
     show("Better ads were shown lower", positions(seeds))
     show("400,000 impressions by 40 kinds of users of 20 ads", counted(seeds))
+    show("100,000 impressions of 400 ads with a format and a price", attributes(seeds))
     title = f"{ROWS:,} impressions, of which {CLICK_RATE:.1%} are clicked"
     show(title, thinned(*rare_clicks(), seeds))
 

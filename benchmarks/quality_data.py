@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from components.features import Columns
 from components.trainer.impressions import Impressions, ImpressionsWriter
 from components.trainer.settings import ModelSettings
 from components.trainer.training_data import TrainingData
-from components.trainer.two_tower import AD_ID, ADS, USER, USER_ID
+from components.trainer.two_tower import AD_ATTRIBUTES, AD_ID, ADS, USER, USER_ID
 from components.transform import text_encoder
 from components.transform.settings import TextEncoderSettings, TransformSettings
 
@@ -31,6 +32,7 @@ class Data:
         ads: the number of each row's ad, a distinct pair of id and text [N].
         labels: 1 for a click, else 0 [N].
         vectors: the embedding of each ad's text [ads, H] float32.
+        ad_attributes: the attributes of each ad [ads], strings and numbers; None where it has none.
     """
 
     attributes: pd.DataFrame
@@ -38,6 +40,7 @@ class Data:
     ads: np.ndarray
     labels: np.ndarray
     vectors: np.ndarray
+    ad_attributes: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -53,14 +56,17 @@ def read(csv: Path) -> Data:
     """Reads a campaign; its texts are embedded once, into a file beside it."""
     rows = pd.read_csv(csv, dtype={_COLUMNS.ad_id: str})
     ads = rows.groupby([_COLUMNS.ad_id, _COLUMNS.text], sort=False)
-    texts = rows[_COLUMNS.text][~ads.cumcount().astype(bool)]
+    is_first = ~ads.cumcount().astype(bool)
+    texts = rows[_COLUMNS.text][is_first]
+    of_ads = rows[_COLUMNS.ad_attributes(rows)][is_first]
     users = rows.get(_COLUMNS.user_id)
     return Data(
-        attributes=rows[_COLUMNS.attributes(rows)],
+        attributes=rows[_COLUMNS.user_attributes(rows)],
         users=None if users is None else users.factorize()[0],
         ads=ads.ngroup().to_numpy(),
         labels=rows[_COLUMNS.label].to_numpy(),
         vectors=_embed(texts.tolist(), csv.with_name("embeddings.npy")),
+        ad_attributes=of_ads.reset_index(drop=True) if of_ads.shape[1] else None,
     )
 
 
@@ -112,6 +118,11 @@ def compact(
     columns = {USER: positions}
     user_ids = ad_ids = 0
     inputs = {ADS: data.vectors}
+    of_ads: dict[str, Any] = {}
+    if data.ad_attributes is not None:
+        known = np.unique(data.ads[split.train])
+        inputs[AD_ATTRIBUTES], unknown_of_ads, width_of_ads = _positions(data.ad_attributes, known)
+        of_ads = {"ad_unknown": unknown_of_ads, "ad_attribute_width": width_of_ads}
     if settings.user_id and data.users is not None:
         ids, user_ids = _known(data.users, split.train)
         columns[USER_ID] = ids[:, None]
@@ -137,6 +148,7 @@ def compact(
         user_unknown=unknown,
         user_ids=user_ids,
         ad_ids=ad_ids,
+        **of_ads,
     )
     return training, write("test", split.test)
 
@@ -154,7 +166,7 @@ def _positions(attributes: pd.DataFrame, train: np.ndarray) -> tuple[np.ndarray,
         positions.append(width + codes)
         unknown.append(width)
         width += count
-    return np.column_stack(positions), unknown, width
+    return np.column_stack(positions).astype(np.int32), unknown, width
 
 
 def _known(values: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, int]:

@@ -41,6 +41,8 @@ USER_ONE_HOT = "user_one_hot"
 USER_UNKNOWN = "user_unknown"
 USER_ID_ONE_HOT = "user_id_one_hot"
 AD_EMBEDDING = "ad_embedding"
+AD_ONE_HOT = "ad_one_hot"
+AD_UNKNOWN = "ad_unknown"
 AD_ID_ONE_HOT = "ad_id_one_hot"
 CONTEXT_ONE_HOT = "context_one_hot"
 
@@ -59,6 +61,11 @@ class Columns(BaseModel):
 
     attribute_prefix: str = Field(
         "att_", min_length=1, description="Start of every user attribute."
+    )
+    ad_attribute_prefix: str | None = Field(
+        "ad_",
+        min_length=1,
+        description="Start of every attribute of an ad beside its text; none to read none.",
     )
     text: str = Field("text", min_length=1, description="The ad's text.")
     ad_id: str = Field("message_id", min_length=1, description="The ad's id.")
@@ -113,13 +120,38 @@ class Columns(BaseModel):
         named = [self.position] if self.position is not None else []
         return sorted({*named, *training_only})
 
-    def attributes(self, names: Iterable[str]) -> list[str]:
+    def user_attributes(self, names: Iterable[str]) -> list[str]:
         """Returns those of `names` that are user attributes, in alphabetical order."""
         return sorted(name for name in names if name.startswith(self.attribute_prefix))
 
+    def ad_attributes(self, names: Iterable[str]) -> list[str]:
+        """Returns those of `names` that are attributes of the ad, in alphabetical order.
+
+        A column with another role is none, whatever its name begins with.
+        """
+        if self.ad_attribute_prefix is None:
+            return []
+        prefix, others = self.ad_attribute_prefix, self._roles()
+        found = {name for name in names if name.startswith(prefix) and name not in others}
+        return sorted(found.difference(self.user_attributes(found)))
+
+    def attributes(self, names: Iterable[str]) -> list[str]:
+        """Returns those of `names` that are attributes of the user or the ad, users' first."""
+        names = list(names)
+        return [*self.user_attributes(names), *self.ad_attributes(names)]
+
     def role(self, name: str) -> str:
         """Says what a column is for."""
-        roles = {
+        roles = self._roles()
+        if name in roles:
+            return roles[name]
+        if self.ad_attributes([name]):
+            return "ad attribute"
+        return "attribute" if self.user_attributes([name]) else "not used"
+
+    def _roles(self) -> dict[str | None, str]:
+        """What the columns are for that are named one by one."""
+        return {
             self.text: "ad text",
             self.ad_id: "ad id",
             self.label: "label",
@@ -129,7 +161,6 @@ class Columns(BaseModel):
             self.clicks: "clicks",
             self.position: "position",
         }
-        return roles.get(name, "attribute" if self.attributes([name]) else "not used")
 
     def texts(self) -> list[str]:
         """Returns the columns that are names or texts, whatever they look like."""

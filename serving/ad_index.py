@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from components.features import MODELS, RECOMMENDER
+from components.features import MODELS, RECOMMENDER, Columns
 from components.pusher.publish import publish
+from components.raw_columns import to_tensor
 from components.trainer.recommender import Catalogue, read_catalogue, replace_catalogue
 from serving.raw_rows import read_ads
 from serving.towers import Floats, Towers
@@ -44,22 +46,21 @@ def index(serving_root: Path, csv: Path, keep_versions: int) -> Indexed:
 
     Args:
         serving_root: the folder that a run pushed to.
-        csv: the catalogue: ids and texts of all ads that may be recommended.
+        csv: the catalogue: ids, texts and attributes of all ads that may be recommended.
         keep_versions: how many of the newest versions stay.
 
     Raises:
         InputError: the catalogue or the serving root cannot be used, or a run pushed meanwhile.
     """
     towers = Towers(serving_root)
-    ads = read_ads(csv, towers.columns)
+    ads = read_ads(csv, towers.columns, towers.item_tower.inputs)
     recommender = towers.in_service.folder(RECOMMENDER)
     known = read_catalogue(recommender)
-    before = _table(known, towers)
+    before = _table(known, towers.columns).select(ads.column_names)
     if set(_keys(before)) == set(_keys(ads)):
         return Indexed(towers.version, False, len(ads), 0, 0)
     embeddings, embedded = _embed(ads, before, known.embeddings, towers)
-    ids, texts = (_bytes(ads[name]) for name in before.column_names)
-    catalogue = Catalogue(ids, texts, embeddings)
+    catalogue = _catalogue(ads, embeddings, towers)
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
         for model in set(MODELS) - {RECOMMENDER}:
@@ -85,14 +86,30 @@ def _embed(
     return result, len(new)
 
 
-def _table(catalogue: Catalogue, towers: Towers) -> pa.Table:
-    columns = {towers.columns.ad_id: catalogue.ad_ids, towers.columns.text: catalogue.texts}
-    return pa.table(
-        {name: pa.array(v, pa.binary()).cast(pa.string()) for name, v in columns.items()}
-    )
+def _table(catalogue: Catalogue, columns: Columns) -> pa.Table:
+    """Returns the columns of a catalogue; a missing value is null."""
+    return pa.table({name: _values(each) for name, each in catalogue.columns(columns).items()})
 
 
-def _keys(ads: pa.Table) -> list[tuple[str, ...]]:
+def _values(column: np.ndarray) -> pa.Array:
+    if column.dtype != object:
+        return pa.array(column, from_pandas=True)
+    texts = pa.array(column, pa.binary()).cast(pa.string())
+    return pc.if_else(pc.equal(texts, ""), None, texts)
+
+
+def _catalogue(ads: pa.Table, embeddings: Floats, towers: Towers) -> Catalogue:
+    columns, inputs = towers.columns, towers.item_tower.inputs
+    ids, texts = (_bytes(ads[name]) for name in (columns.ad_id, columns.text))
+    attributes = {
+        name: to_tensor(ads[name], dtype).numpy()
+        for name, dtype in inputs.items()
+        if name not in (columns.ad_id, columns.text)
+    }
+    return Catalogue(ids, texts, embeddings, attributes)
+
+
+def _keys(ads: pa.Table) -> list[tuple[str | float | None, ...]]:
     return list(zip(*(column.to_pylist() for column in ads.columns), strict=True))
 
 

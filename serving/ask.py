@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import grpc
 
@@ -36,7 +37,11 @@ class Answer:
 
 
 def ask(
-    serving_root: Path, attributes: Mapping[str, str], text: str, best: int | None = None
+    serving_root: Path,
+    attributes: Mapping[str, str],
+    text: str,
+    best: int | None = None,
+    ad_attributes: Mapping[str, str] = MappingProxyType({}),
 ) -> Answer:
     """Asks the models in service about one user.
 
@@ -45,6 +50,7 @@ def ask(
         attributes: of the user; those not given are missing.
         text: of the ad.
         best: how many of the running ads to recommend.
+        ad_attributes: of the ad; those not given are missing.
 
     Raises:
         InputError: there are no such models, an attribute is not one of theirs or not of its type.
@@ -76,7 +82,7 @@ def ask(
             ) as client,
         ):
             try:
-                return _ask(client, attributes, text, best)
+                return _ask(client, attributes, text, best, ad_attributes)
             except grpc.RpcError as error:
                 raise InputError(f"{serving_root}: {error.details()}") from None
             except twotower_client.InputError as error:
@@ -84,8 +90,16 @@ def ask(
 
 
 def _ask(
-    client: twotower_client.Client, attributes: Mapping[str, str], text: str, best: int | None
+    client: twotower_client.Client,
+    attributes: Mapping[str, str],
+    text: str,
+    best: int | None,
+    ad_attributes: Mapping[str, str],
 ) -> Answer:
-    clicks = client.click_probability({n: [value] for n, value in attributes.items()}, [text])
+    clicks = client.click_probability(
+        {name: [value] for name, value in attributes.items()},
+        [text],
+        ad_attributes={name: [value] for name, value in ad_attributes.items()},
+    )
     ads = client.top_k(attributes, best).ads if best is not None else []
     return Answer(float(clicks.probabilities[0]), clicks.version, ads)

@@ -33,7 +33,7 @@ class Predictor:
         """Returns the probability that a user clicks an ad; what is not given is missing.
 
         Args:
-            attributes: of the user; the ids, too, where the model takes them.
+            attributes: of the user and the ad; the ids, too, where the model takes them.
             text: of the ad.
 
         Raises:

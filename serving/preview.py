@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ import tensorflow as tf
 
 from components.errors import InputError
 from components.evaluator.slices import Slice, label, slices
-from components.example_gen.csv_types import TEXT
+from components.example_gen.csv_types import TEXT, Types
 from components.features import RECOMMENDER
 from components.trainer.recommender import Catalogue, read_catalogue
 from serving.raw_rows import RawRows, types_for
@@ -133,15 +134,8 @@ class Audience:
             raise InputError(
                 f"no attribute {', '.join(unknown)} in the model; it has {', '.join(inputs)}"
             )
-        try:
-            users = pa.table(
-                {
-                    name: pa.array([user.get(name) for user in given], TEXT).cast(data_type)
-                    for name, data_type in types_for("", inputs, inputs).items()
-                }
-            )
-        except pa.ArrowInvalid as error:
-            raise InputError(f"an attribute that the model takes as a number: {error}") from None
+        columns = {name: [user.get(name) for user in given] for name in inputs}
+        users = _typed(columns, types_for("", inputs, inputs))
         parts = [Slice(dict(user), np.array([row])) for row, user in enumerate(given)]
         return Audience(users, parts)
 
@@ -195,11 +189,41 @@ class Previewer:
         """Of the models."""
         return self._towers.version
 
-    def preview(self, texts: Sequence[str]) -> list[Preview]:
-        """Returns what is expected of each text."""
+    @property
+    def ad_attributes(self) -> list[str]:
+        """The columns that the models take of an ad beside its id and text."""
         columns = self._towers.columns
-        ads = {columns.text: pa.array(texts, TEXT), columns.ad_id: pa.nulls(len(texts), TEXT)}
-        embeddings = self._towers.embed_ads(pa.table(ads))
+        return [
+            name
+            for name in self._towers.item_tower.inputs
+            if name not in (columns.ad_id, columns.text)
+        ]
+
+    def preview(
+        self, texts: Sequence[str], attributes: Mapping[str, str] = MappingProxyType({})
+    ) -> list[Preview]:
+        """Returns what is expected of each text.
+
+        Args:
+            texts: the texts.
+            attributes: of the ads that have these texts; those not given are missing.
+
+        Raises:
+            InputError: an attribute that ads do not have, or that is not of its type.
+        """
+        unknown = sorted(set(attributes) - set(self.ad_attributes))
+        if unknown:
+            raise InputError(
+                f"no attribute {', '.join(unknown)} of ads in the model; it has "
+                f"{', '.join(self.ad_attributes) or 'none'}"
+            )
+        columns = self._towers.columns
+        ads: dict[str, Sequence[str | None]] = {
+            name: [attributes.get(name)] * len(texts) for name in self.ad_attributes
+        }
+        ads |= {columns.text: texts, columns.ad_id: [None] * len(texts)}
+        inputs = self._towers.item_tower.inputs
+        embeddings = self._towers.embed_ads(_typed(ads, types_for("", ads, inputs)))
         rates = self._rates(embeddings)
         similarities = _directions(embeddings) @ self._directions.T
         return [
@@ -234,6 +258,15 @@ class Previewer:
             probabilities = tf.sigmoid(tf.matmul(self._users, some, transpose_b=True))
             parts.append(self._means @ probabilities.numpy())
         return np.concatenate(parts, axis=1)
+
+
+def _typed(columns: Mapping[str, Sequence[str | None]], types: Types) -> pa.Table:
+    try:
+        return pa.table(
+            {name: pa.array(each, TEXT).cast(types[name]) for name, each in columns.items()}
+        )
+    except pa.ArrowInvalid as error:
+        raise InputError(f"an attribute that the model takes as a number: {error}") from None
 
 
 def _running(towers: Towers) -> Catalogue:

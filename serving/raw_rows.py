@@ -104,21 +104,28 @@ def types_for(
     return {name: NUMBER if name in numbers else TEXT for name in names}
 
 
-def read_ads(csv: Path, columns: Columns) -> pa.Table:
-    """Reads a catalogue: each ad id once, with its text, in the order of the input.
+def read_ads(csv: Path, columns: Columns, inputs: Mapping[str, tf.DType]) -> pa.Table:
+    """Reads a catalogue: each ad id once, with its text and attributes, in the order of the input.
+
+    Args:
+        csv: a file or a folder of files.
+        columns: which columns hold the text, the ids, the label and the attributes.
+        inputs: the columns that the item tower takes, with their types.
 
     Raises:
-        InputError: the input cannot be used, or an ad id has several texts.
+        InputError: the input cannot be used, or an ad id has several texts or attributes.
     """
-    names = [columns.ad_id, columns.text]
-    rows = RawRows(csv, columns, dict.fromkeys(names, tf.string), names).table().select(names)
+    required = [columns.ad_id, columns.text]
+    inputs = {**dict.fromkeys(required, tf.string), **inputs}
+    names = list(inputs)
+    rows = RawRows(csv, columns, inputs, required).table().select(names)
     ads = rows.group_by(names, use_threads=False).aggregate([])  # in order, without threads
     counts = ads.group_by(columns.ad_id, use_threads=False).aggregate([([], "count_all")])
     doubtful = counts.filter(pc.field("count_all") > 1)[columns.ad_id].to_pylist()
     if doubtful:
         raise InputError(
-            f"{csv}: {columns.ad_id} with more than one {columns.text}: "
+            f"{csv}: {columns.ad_id} with more than one {' or '.join(names[1:])}: "
             f"{', '.join(doubtful[:5])}{' and more' if len(doubtful) > 5 else ''}; "
-            "a catalogue gives each ad one text"
+            "a catalogue gives each ad one of each"
         )
     return ads

@@ -50,7 +50,7 @@ class Ads:
         Raises:
             InputError: the catalogue cannot be used.
         """
-        ads = read_ads(csv, towers.columns)
+        ads = read_ads(csv, towers.columns, towers.item_tower.inputs)
         return Ads(ads[towers.columns.ad_id].to_pylist(), towers.embed_ads(ads))
 
 

@@ -56,7 +56,7 @@ def feature_spec(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for name in rows[0]:
         value = next(row[name] for row in rows if row[name] is not None)
         dtype = types[type(value)]
-        is_attribute = name.startswith("att_")
+        is_attribute = name.startswith(("att_", "ad_"))
         spec[name] = (
             tf.io.VarLenFeature(dtype) if is_attribute else tf.io.FixedLenFeature([1], dtype)
         )

@@ -340,7 +340,7 @@ class _Check:
         if not names:
             return ["no header; expected the names of the columns"]
         problems = [f"no column {name}" for name in self._required if name not in names]
-        if self._is_training and not self._names.attributes(names):
+        if self._is_training and not self._names.user_attributes(names):
             prefix = self._names.attribute_prefix
             problems.append(f"no attribute; expected a column that begins with {prefix}")
         for name, count in Counter(names).items():

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from components.features import (
@@ -27,9 +26,9 @@ from components.features import (
     USER_TOWER,
     Columns,
 )
-from components.trainer.recommender import export_recommender
-from components.trainer.saved_model import ExportedModule, missing_user
-from components.trainer.transform_graph import Column, TransformGraph, flat
+from components.trainer.recommender import Catalogue, export_recommender
+from components.trainer.saved_model import ExportedModule, missing
+from components.trainer.transform_graph import Column, TransformGraph
 from components.trainer.two_tower import TwoTower
 from components.transform.lookup import unique_rows
 
@@ -51,12 +50,13 @@ class Exporter:
         self._user_variables = [*_values(model.user_tower), *click]
         self._item_variables = [*_values(model.item_tower), *transform.encoder_variables]
 
-    def export(self, folder: Path, catalogue: Mapping[bytes, bytes]) -> None:
+    def export(self, folder: Path, catalogue: Mapping[str, Any]) -> None:
         """Writes all four into `folder`, each under its name.
 
         Args:
             folder: where they go.
-            catalogue: the text of each ad id that the recommender knows.
+            catalogue: the columns of the n ads that the recommender knows, each id once; "" and
+                NaN stand for missing attributes.
         """
         self._export_item_tower(folder / ITEM_TOWER)
         self._export_user_tower(folder / USER_TOWER)
@@ -67,9 +67,7 @@ class Exporter:
             user_embedding=lambda raw: self._model.user_logit_embedding(*self._users(raw)),
             user_variables=self._user_variables,
             user_inputs=self._transform.user_inputs,
-            ad_ids=list(catalogue),
-            texts=list(catalogue.values()),
-            ad_embeddings=self._ad_embeddings(catalogue),
+            catalogue=self._catalogue(catalogue),
         )
 
     def _export_item_tower(self, folder: Path) -> None:
@@ -98,7 +96,7 @@ class Exporter:
             }
 
         module.add_signature(user_tower, _specs(self._transform.user_inputs))
-        module.save(folder, self._columns, missing_user(self._transform.user_inputs))
+        module.save(folder, self._columns, missing(self._transform.user_inputs))
 
     def _export_click_model(self, folder: Path) -> None:
         context_variables = _values(self._model.context) if self._model.context else []
@@ -108,7 +106,7 @@ class Exporter:
         inputs = self._transform.user_inputs | self._transform.ad_inputs
 
         def click(columns: Mapping[str, Column], context: Any = 0.0) -> dict[str, tf.Tensor]:
-            users = self._model.user_tower(*self._transform.users(columns).values())
+            users = self._model.users(self._transform.users(columns))
             left = self._model.user_logit_embedding(*users)
             right = self._model.item_logit_embedding(*self._ads(columns))
             probability = tf.sigmoid(tf.reduce_sum(left * right, axis=-1) + context)
@@ -129,37 +127,42 @@ class Exporter:
 
             known = inputs | self._transform.context_inputs
             module.add_signature(as_shown, _specs(known), AS_SHOWN_SIGNATURE)
-        module.save(
-            folder, self._columns, missing_user(self._transform.user_inputs) | self._any_ad()
-        )
+        module.save(folder, self._columns, missing(self._transform.user_inputs) | self._any_ad())
 
     def _users(self, raw: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the user tower's embeddings [B, units] and biases [B]."""
-        inputs = self._transform.users(self._transform.from_request(raw))
-        return self._model.user_tower(*inputs.values())
+        return self._model.users(self._transform.users(self._transform.from_request(raw)))
 
     def _ads(self, columns: Mapping[str, Column]) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the item tower's embeddings [B, units] and biases [B]; one pass a distinct ad."""
-        raw = {name: flat(columns[name]) for name in self._transform.ad_inputs}
+        raw = self._transform.to_request(columns, self._transform.ad_inputs)
         first, which = unique_rows(list(raw.values()))
         ads = {name: tf.gather(values, first) for name, values in raw.items()}
         inputs = self._transform.ads(self._transform.from_request(ads))
-        embedding, bias = self._model.item_tower(*inputs.values())
+        embedding, bias = self._model.ads(inputs)
         return tf.gather(embedding, which), tf.gather(bias, which)
 
-    def _ad_embeddings(self, catalogue: Mapping[bytes, bytes]) -> np.ndarray:
-        """Returns logit embeddings [n, D]."""
-        columns = {self._columns.ad_id: list(catalogue), self._columns.text: [*catalogue.values()]}
-        ads = {name: columns[name] for name in self._transform.ad_inputs}
+    def _catalogue(self, columns: Mapping[str, Any]) -> Catalogue:
+        ads = {
+            name: tf.constant(columns[name], dtype)
+            for name, dtype in self._transform.ad_inputs.items()
+        }
         parts = [
             self._model.item_logit_embedding(*self._ads(self._transform.from_request(some)))
             for some in tf.data.Dataset.from_tensor_slices(ads).batch(1024)
         ]
-        return tf.concat(parts, axis=0).numpy()
+        named = (self._columns.ad_id, self._columns.text)
+        return Catalogue(
+            list(columns[self._columns.ad_id]),
+            list(columns[self._columns.text]),
+            tf.concat(parts, axis=0).numpy(),
+            {name: values.numpy() for name, values in ads.items() if name not in named},
+        )
 
-    def _any_ad(self) -> dict[str, list[str]]:
+    def _any_ad(self) -> dict[str, list[Any]]:
         """An ad to warm up with, which meets BERT."""
-        return {name: ["An ad that nobody has seen."] for name in self._transform.ad_inputs}
+        nothing = missing(self._transform.ad_inputs)
+        return nothing | {self._columns.text: ["An ad that nobody has seen."]}
 
 
 def _specs(inputs: Mapping[str, tf.DType]) -> dict[str, tf.TensorSpec]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from components.features import Columns
 from components.trainer.impressions import Impressions, ImpressionsWriter, fold
+from components.trainer.training_data import TrainingData
 from components.trainer.transform_graph import Column, TransformGraph, flat
 from components.transform.lookup import unique_rows
 
@@ -21,30 +23,34 @@ _EMBEDDED_TOGETHER = 1024  # Ads.
 
 
 class Ads:
-    """The distinct (id, text) pairs of the impressions, numbered from 0 as they come.
+    """The distinct ads of the impressions, numbered from 0 as they come.
 
     Impressions hold an ad's number; what the model takes of an ad is computed once.
 
+    An ad is its id, its text and its attributes, as `columns` of a request.
+
     Args:
-        columns: which columns hold the ad's id and text.
+        columns: their names, the id's first and the text's second.
     """
 
-    def __init__(self, columns: Columns) -> None:
+    def __init__(self, columns: Sequence[str]) -> None:
         self._columns = columns
-        self._numbers: dict[tuple[bytes, bytes], int] = {}
+        self._numbers: dict[tuple[Any, ...], int] = {}
 
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def numbers(self, ad_ids: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    def numbers(self, ads: Mapping[str, np.ndarray]) -> np.ndarray:
         """Returns the numbers [n] int32 of n ads; those not seen before get one."""
         known = self._numbers
-        pairs = zip(ad_ids.tolist(), texts.tolist(), strict=True)
-        return np.array([known.setdefault(pair, len(known)) for pair in pairs], np.int32)
+        columns = [_hashable(ads[name]) for name in self._columns]
+        return np.array(
+            [known.setdefault(ad, len(known)) for ad in zip(*columns, strict=True)], np.int32
+        )
 
-    def catalogue(self) -> dict[bytes, bytes]:
-        """Returns the text of each id, the latest where an id has had several."""
-        return dict(iter(self._numbers))
+    def catalogue(self) -> dict[str, np.ndarray]:
+        """Returns the columns of the ads, the latest of each id where it has had several."""
+        return self._table(list({ad[0]: ad for ad in self._numbers}.values()))
 
     def inputs(self, transform: TransformGraph) -> dict[str, np.ndarray]:
         """Returns the model's inputs for the ads, by their number; see TransformGraph.ads."""
@@ -54,11 +60,22 @@ class Ads:
         parts = []
         for start in range(0, len(ads), _EMBEDDED_TOGETHER):
             some = [ads[number] for number in by_length[start : start + _EMBEDDED_TOGETHER]]
-            ad_ids, texts = (tf.constant(values) for values in zip(*some, strict=True))
-            raw = {self._columns.ad_id: ad_ids, self._columns.text: texts}
-            parts.append(transform.ads(transform.from_request(raw)))
+            parts.append(transform.ads(transform.from_request(self._table(some))))
         back = np.argsort(by_length)
         return {name: tf.concat([p[name] for p in parts], 0).numpy()[back] for name in parts[0]}
+
+    def _table(self, ads: Sequence[tuple[Any, ...]]) -> dict[str, np.ndarray]:
+        columns = dict(zip(self._columns, zip(*ads, strict=True), strict=True))
+        return {
+            name: np.array(values, object if isinstance(values[0], bytes) else np.float32)
+            for name, values in columns.items()
+        }
+
+
+def _hashable(values: np.ndarray) -> list[Any]:
+    """Returns values such that missing ones equal each other, too."""
+    found: list[Any] = values.tolist()
+    return [None if value != value else value for value in found]  # NaN alone is not itself
 
 
 def write_compact(
@@ -92,7 +109,7 @@ def write_compact(
         .prefetch(4)
     )
     draw, thin = np.random.default_rng(seed), np.random.default_rng([seed, 1])
-    ads = Ads(columns)
+    ads = Ads(_columns_of_ads(transform, columns))
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "train.tfrecord", folder / "validation.tfrecord"]
     first, second = (
@@ -105,8 +122,8 @@ def write_compact(
         for file in files
     )
     with ImpressionsWriter(first) as train, ImpressionsWriter(second) as validation:
-        for user, ad_ids, texts, which, clicks, others, weights in raw.as_numpy_iterator():
-            keys = np.column_stack([user, ads.numbers(ad_ids, texts)[which]])
+        for user, shown, which, clicks, others, weights in raw.as_numpy_iterator():
+            keys = np.column_stack([user, ads.numbers(shown)[which]])
             if keep_negatives < 1:
                 others = thin.binomial(others, keep_negatives)
             there = clicks + others > 0
@@ -119,28 +136,46 @@ def write_compact(
     return fold(train.written), fold(validation.written), ads
 
 
+def training_data(
+    impressions: Impressions, validation: Impressions, ads: Ads, transform: TransformGraph
+) -> TrainingData:
+    """Joins what `write_compact` returned with what Transform found."""
+    return TrainingData(
+        impressions,
+        validation,
+        ads.inputs(transform),
+        user_width=transform.user_width,
+        user_unknown=transform.user_unknown,
+        ad_attribute_width=transform.ad_attribute_width,
+        ad_unknown=transform.ad_unknown,
+        user_ids=transform.user_ids,
+        ad_ids=transform.ad_ids,
+        context_width=transform.context_width,
+    )
+
+
 def _compact(
     examples: tf.Tensor, transform: TransformGraph, columns: Columns
-) -> tuple[tf.Tensor, ...]:
+) -> tuple[tf.Tensor | dict[str, tf.Tensor], ...]:
     """Returns what write_compact needs of B examples.
 
-    That is the user and context of each [B, K], ids and texts of n distinct ads, which [B], and of
+    That is the user and context of each [B, K], the columns of n distinct ads, which [B], and of
     each row the impressions with and without a click, and its weight [B].
     """
-    names = {columns.ad_id, columns.text, *columns.outcome}
-    names |= {*transform.user_inputs, *transform.context_inputs}
+    of_ads = _columns_of_ads(transform, columns)
+    names = {*of_ads, *columns.outcome, *transform.user_inputs, *transform.context_inputs}
     raw = transform.from_examples(examples, names)
     inputs = transform.users(raw) | transform.context(raw)
     user = [values if values.shape.rank == 2 else values[:, None] for values in inputs.values()]
-    ad_id, text = flat(raw[columns.ad_id]), flat(raw[columns.text])
-    first, which = unique_rows([ad_id, text])
-    return (
-        tf.concat(user, axis=1),
-        tf.gather(ad_id, first),
-        tf.gather(text, first),
-        which,
-        *_outcome(raw, columns),
-    )
+    ads = transform.to_request(raw, of_ads)
+    first, which = unique_rows(list(ads.values()))
+    distinct = {name: tf.gather(values, first) for name, values in ads.items()}
+    return tf.concat(user, axis=1), distinct, which, *_outcome(raw, columns)
+
+
+def _columns_of_ads(transform: TransformGraph, columns: Columns) -> list[str]:
+    """Returns the columns that tell ads apart: the id, the text, then the attributes."""
+    return list(dict.fromkeys([columns.ad_id, columns.text, *transform.ad_inputs]))
 
 
 def _outcome(raw: Mapping[str, Column], columns: Columns) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from components.features import (
     Columns,
     K,
 )
-from components.trainer.saved_model import ExportedModule, missing_user
+from components.trainer.saved_model import ExportedModule, missing
 from components.transform.lookup import lookup_rows, sort_by_fingerprint
 
 
@@ -40,11 +40,9 @@ def export_recommender(
     user_embedding: Callable[[Mapping[str, tf.Tensor]], tf.Tensor],
     user_variables: Iterable[Any],
     user_inputs: Mapping[str, tf.DType],
-    ad_ids: Sequence[bytes],
-    texts: Sequence[bytes],
-    ad_embeddings: np.ndarray,
+    catalogue: Catalogue,
 ) -> None:
-    """Writes the recommender over a catalogue of n ads.
+    """Writes the recommender over a catalogue.
 
     Args:
         folder: where the SavedModel goes.
@@ -52,11 +50,9 @@ def export_recommender(
         user_embedding: maps raw columns [B] to logit embeddings [B, D].
         user_variables: those that it computes with.
         user_inputs: the columns that describe a user, with their types.
-        ad_ids: n ids, each once.
-        texts: the text of each of these ads.
-        ad_embeddings: the logit embedding of each of these ads [n, D] float32.
+        catalogue: the ads.
     """
-    table = _Table(Catalogue(list(ad_ids), list(texts), ad_embeddings))
+    table = _Table(catalogue)
     module = ExportedModule(RECOMMENDER, user_variables)
     module.table = table
 
@@ -87,7 +83,7 @@ def export_recommender(
         },
     )
     anything = {K: 1, ALLOWED_AD_IDS: [], EXCLUDED_AD_IDS: [], MINIMUM_PROBABILITY: 0.0}
-    module.save(folder, columns, {**missing_user(user_inputs), **anything})
+    module.save(folder, columns, {**missing(user_inputs), **anything})
 
 
 @dataclass(frozen=True)
@@ -98,26 +94,43 @@ class Catalogue:
         ad_ids: [n] ids, each once.
         texts: [n] their texts.
         embeddings: [n, D] float32 logit embeddings, as the item tower returns them.
+        attributes: [n] by column, as a request has it: what else the item tower takes of them.
     """
 
     ad_ids: Sequence[bytes]
     texts: Sequence[bytes]
     embeddings: np.ndarray
+    attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def columns(self, columns: Columns) -> dict[str, np.ndarray]:
+        """Returns the columns of the ads by their names."""
+        named = {columns.ad_id: self.ad_ids, columns.text: self.texts}
+        return {name: np.array(each, object) for name, each in named.items()} | {**self.attributes}
 
 
 def read_catalogue(recommender: Path) -> Catalogue:
     """Returns the ads of the recommender in the folder `recommender`."""
     table = tf.saved_model.load(str(recommender)).table
+    # A recommender of an earlier release has no attributes.
+    attributes = getattr(table, "attributes", {})
     return Catalogue(
-        table.ad_ids.numpy().tolist(), table.texts.numpy().tolist(), table.embeddings.numpy()
+        table.ad_ids.numpy().tolist(),
+        table.texts.numpy().tolist(),
+        table.embeddings.numpy(),
+        {signature_names.column(name): each.numpy() for name, each in attributes.items()},
     )
 
 
 def replace_catalogue(recommender: Path, catalogue: Catalogue, folder: Path) -> None:
     """Writes the recommender of the folder `recommender` into `folder`, over another catalogue."""
     loaded = tf.saved_model.load(str(recommender))
-    for name, values in _sorted(catalogue).items():
-        getattr(loaded.table, name).assign(values)
+    catalogue, fingerprints = _sorted(catalogue)
+    loaded.table.ad_ids.assign(catalogue.ad_ids)
+    loaded.table.texts.assign(catalogue.texts)
+    loaded.table.fingerprints.assign(fingerprints)
+    loaded.table.embeddings.assign(catalogue.embeddings)
+    for name, values in catalogue.attributes.items():
+        loaded.table.attributes[signature_names.argument(name)].assign(values)
     signature = loaded.signatures[RAW_SIGNATURE]
     tf.saved_model.save(loaded, str(folder), signatures={RAW_SIGNATURE: signature})
     signature_names.restore(folder, signature_names.inputs_of(signature))
@@ -125,15 +138,16 @@ def replace_catalogue(recommender: Path, catalogue: Catalogue, folder: Path) -> 
     shutil.copytree(recommender / extra, folder / extra)
 
 
-def _sorted(catalogue: Catalogue) -> dict[str, np.ndarray]:
-    """Returns what _Table holds."""
+def _sorted(catalogue: Catalogue) -> tuple[Catalogue, np.ndarray]:
+    """Returns the catalogue in the order of its ids' fingerprints, and these [n] int64."""
     fingerprints, order = sort_by_fingerprint(list(catalogue.ad_ids))
-    return {
-        "ad_ids": np.array(catalogue.ad_ids, object)[order],
-        "texts": np.array(catalogue.texts, object)[order],
-        "fingerprints": fingerprints,
-        "embeddings": catalogue.embeddings[order],
-    }
+    in_order = Catalogue(
+        np.array(catalogue.ad_ids, object)[order],
+        np.array(catalogue.texts, object)[order],
+        catalogue.embeddings[order],
+        {name: values[order] for name, values in catalogue.attributes.items()},
+    )
+    return in_order, fingerprints
 
 
 class _Table(tf.Module):
@@ -141,11 +155,16 @@ class _Table(tf.Module):
 
     def __init__(self, catalogue: Catalogue) -> None:
         super().__init__()
-        arrays = _sorted(catalogue)
-        self.ad_ids = _resizable(arrays["ad_ids"])
-        self.texts = _resizable(arrays["texts"])
-        self.fingerprints = _resizable(arrays["fingerprints"])
-        self.embeddings = _resizable(arrays["embeddings"])
+        catalogue, fingerprints = _sorted(catalogue)
+        self.ad_ids = _resizable(np.array(catalogue.ad_ids, object))
+        self.texts = _resizable(np.array(catalogue.texts, object))
+        self.fingerprints = _resizable(fingerprints)
+        self.embeddings = _resizable(catalogue.embeddings)
+        # No signature needs them: they say which ads another catalogue shares with this one.
+        self.attributes = {
+            signature_names.argument(name): _resizable(values)
+            for name, values in catalogue.attributes.items()
+        }
 
     def best(
         self,

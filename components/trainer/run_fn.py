@@ -16,7 +16,7 @@ from components.trainer.context import leave_context_out, served_position
 from components.trainer.export import Exporter
 from components.trainer.settings import ModelSettings, TrainerSettings
 from components.trainer.training import train
-from components.trainer.training_data import FOLDER, TrainingData
+from components.trainer.training_data import FOLDER
 from components.trainer.transform_graph import TransformGraph
 from components.trainer.warm_start import warm_start
 
@@ -44,16 +44,7 @@ def run_fn(fn_args: FnArgs) -> None:
         seed=settings.seed,
         keep_negatives=settings.keep_negatives,
     )
-    data = TrainingData(
-        impressions,
-        validation,
-        ads.inputs(transform),
-        user_width=transform.user_width,
-        user_unknown=transform.user_unknown,
-        user_ids=transform.user_ids,
-        ad_ids=transform.ad_ids,
-        context_width=transform.context_width,
-    )
+    data = input_data.training_data(impressions, validation, ads, transform)
     data.save(run / FOLDER)
 
     keras.utils.set_random_seed(settings.seed)
@@ -80,6 +71,7 @@ def run_fn(fn_args: FnArgs) -> None:
         "bytes_an_impression": (impressions.bytes_on_disk + validation.bytes_on_disk) / weight,
         "user_width": transform.user_width,
         "ad_width": transform.ad_width,
+        "ad_attribute_width": transform.ad_attribute_width,
         "parameters": model.count_params(),
         "begun_from_version": begun_from,
         "seconds": seconds,

@@ -18,9 +18,9 @@ from components.features import COLUMNS_FILE, MODEL_VERSION, RAW_SIGNATURE, Colu
 _VERSION_FILE = Path(__file__).with_name(MODEL_VERSION)
 
 
-def missing_user(user_inputs: Mapping[str, tf.DType]) -> dict[str, list[Any]]:
-    """Returns the columns of one user whose every attribute is missing."""
-    return {name: [""] if dtype == tf.string else [np.nan] for name, dtype in user_inputs.items()}
+def missing(inputs: Mapping[str, tf.DType]) -> dict[str, list[Any]]:
+    """Returns the columns of one user or ad of whom nothing is known."""
+    return {name: [""] if dtype == tf.string else [np.nan] for name, dtype in inputs.items()}
 
 
 class ExportedModule(tf.Module):

@@ -47,6 +47,8 @@ class TrainingData:
         context_width: columns of the one-hot vector of what is known in training only.
         user_unknown: what takes the place of each slot of a user's positions where an attribute's
             value is not known, see transform.layout.Part.
+        ad_attribute_width: columns of the one-hot vector of an ad's attributes; 0 for none.
+        ad_unknown: the same of an ad's positions as `user_unknown` of a user's.
     """
 
     impressions: Impressions
@@ -57,6 +59,8 @@ class TrainingData:
     ad_ids: int
     context_width: int = 0
     user_unknown: Sequence[int] = ()
+    ad_attribute_width: int = 0
+    ad_unknown: Sequence[int] = ()
 
     def two_tower(self, settings: ModelSettings) -> TwoTower:
         """Returns untrained towers that fit the data."""
@@ -68,6 +72,8 @@ class TrainingData:
             ad_ids=self.ad_ids,
             context_width=self.context_width,
             user_unknown=self.user_unknown,
+            ad_attribute_width=self.ad_attribute_width,
+            ad_unknown=self.ad_unknown,
             **settings.model_dump(include=_ARCHITECTURE),
         )
         model.adapt(vectors)
@@ -85,6 +91,8 @@ class TrainingData:
             "ads": list(self.ads),
             "user_width": self.user_width,
             "user_unknown": list(self.user_unknown),
+            "ad_attribute_width": self.ad_attribute_width,
+            "ad_unknown": list(self.ad_unknown),
             "user_ids": self.user_ids,
             "ad_ids": self.ad_ids,
             "context_width": self.context_width,

@@ -16,13 +16,16 @@ import tensorflow_transform as tft
 from components.features import (
     AD_EMBEDDING,
     AD_ID_ONE_HOT,
+    AD_ONE_HOT,
+    AD_UNKNOWN,
     CONTEXT_ONE_HOT,
     USER_ID_ONE_HOT,
     USER_ONE_HOT,
     USER_UNKNOWN,
     Columns,
 )
-from components.trainer.two_tower import AD_ID, ADS, CONTEXT, USER, USER_ID
+from components.trainer.two_tower import AD_ATTRIBUTES, AD_ID, ADS, CONTEXT, USER, USER_ID
+from components.transform import one_hot
 
 Column: TypeAlias = tf.Tensor | tf.SparseTensor
 
@@ -46,6 +49,8 @@ class TransformGraph:
         user_unknown: what takes the place of each slot of the positions where an attribute's value
             is not known [S], see transform.layout.Part.
         ad_width: numbers in an ad's embedding.
+        ad_attribute_width: columns of the one-hot vector of an ad's attributes; 0 for none.
+        ad_unknown: the same of an ad's attributes as `user_unknown` of a user's.
         user_ids: how many user ids there are, the unseen one among them; 0 where none are used.
         ad_ids: the same of ads.
         context_width: columns of the one-hot vector of what is known in training only.
@@ -57,9 +62,12 @@ class TransformGraph:
         self._spec = output.raw_feature_spec()
         self._saved_model = tf.saved_model.load(output.transform_savedmodel_dir)
         transform_fn = self._saved_model.transform_fn
-        attributes = columns.attributes(self._spec)
-        self._user = {USER: _Part(transform_fn, attributes, USER_ONE_HOT)}
+        of_users = columns.user_attributes(self._spec)
+        of_ads = columns.ad_attributes(self._spec)
+        self._user = {USER: _Part(transform_fn, of_users, USER_ONE_HOT)}
         self._ad = {ADS: _Part(transform_fn, [columns.text], AD_EMBEDDING)}
+        if of_ads:
+            self._ad[AD_ATTRIBUTES] = _Part(transform_fn, of_ads, AD_ONE_HOT)
         if USER_ID_ONE_HOT in transform_fn.structured_outputs:
             self._user[USER_ID] = _Part(transform_fn, [str(columns.user_id)], USER_ID_ONE_HOT)
         if AD_ID_ONE_HOT in transform_fn.structured_outputs:
@@ -76,7 +84,9 @@ class TransformGraph:
             for name, part in [*self._user.items(), *self._context.items()]
         }
         self.user_width = self._size(self._user[USER])
-        self.user_unknown = _Part(transform_fn, [], USER_UNKNOWN)({}).numpy().tolist()
+        self.user_unknown = _unknown(transform_fn, USER_UNKNOWN)
+        self.ad_attribute_width = self._size(self._ad[AD_ATTRIBUTES]) if of_ads else 0
+        self.ad_unknown = _unknown(transform_fn, AD_UNKNOWN) if of_ads else []
         self.user_ids = self._size(self._user[USER_ID]) if USER_ID in self._user else 0
         self.ad_ids = self._size(self._ad[AD_ID]) if AD_ID in self._ad else 0
         self.context_width = self._size(self._context[CONTEXT]) if context else 0
@@ -87,6 +97,12 @@ class TransformGraph:
         """Parses columns of serialized tf.Examples [B]; strings may be absent."""
         spec = {name: _optional(self._spec[name]) for name in names}
         return tf.io.parse_example(examples, spec)
+
+    def to_request(
+        self, columns: Mapping[str, Column], names: Iterable[str]
+    ) -> dict[str, tf.Tensor]:
+        """Turns parsed columns into those of a request, each [B], "" and NaN missing."""
+        return {name: _as_requested(columns[name]) for name in names}
 
     def from_request(self, values: Mapping[str, tf.Tensor]) -> dict[str, Column]:
         """Turns the columns of a request, each [B], "" and NaN missing, into what parsing gives."""
@@ -107,11 +123,16 @@ class TransformGraph:
         return {name: part.positions(columns) for name, part in self._context.items()}
 
     def ads(self, columns: Mapping[str, Column]) -> dict[str, tf.Tensor]:
-        """Returns the model's inputs: ADS, the embeddings [B, H], and AD_ID [B] if used.
+        """Returns the model's inputs of ads.
+
+        ADS, the embeddings [B, H]; AD_ATTRIBUTES, where the ones are [B, S], -1 in a slot that
+        stays empty, if ads have any; and AD_ID [B] if used.
 
         BERT runs for texts that are not in the memo only.
         """
         inputs = {ADS: self._ad[ADS](columns)}
+        if AD_ATTRIBUTES in self._ad:
+            inputs[AD_ATTRIBUTES] = self._ad[AD_ATTRIBUTES].positions(columns)
         if AD_ID in self._ad:
             inputs[AD_ID] = self._ad[AD_ID].positions(columns)[:, 0]
         return inputs
@@ -193,9 +214,21 @@ def _atoms(structure: Any) -> list[tf.Tensor]:
     return tf.nest.flatten(structure, expand_composites=True)
 
 
+def _unknown(transform_fn: Any, output: str) -> list[int]:
+    """Returns what takes the place of each slot of one-hot vectors where a value is not known."""
+    found: list[int] = _Part(transform_fn, [], output)({}).numpy().tolist()
+    return found
+
+
 def flat(column: Column) -> tf.Tensor:
     """Turns a column [B, 1] that every row has into [B]."""
     return tf.reshape(column.values if isinstance(column, tf.SparseTensor) else column, [-1])
+
+
+def _as_requested(column: Column) -> tf.Tensor:
+    if column.dtype == tf.string:
+        return one_hot.dense(column, "")
+    return one_hot.dense(tf.cast(column, tf.float32), float("nan"))
 
 
 def _optional(spec: Any) -> Any:

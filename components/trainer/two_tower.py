@@ -7,7 +7,7 @@ Predictive Hacks, "Content-Based Recommender Systems in TensorFlow and BERT Embe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -21,6 +21,7 @@ USER = "user_positions"
 USER_ID = "user_id"
 CONTEXT = "context_positions"
 ADS = "ad_vectors"
+AD_ATTRIBUTES = "ad_positions"
 AD_ID = "ad_id"
 AD_OF = "ad_of_impression"
 
@@ -237,6 +238,55 @@ class Centering(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(_PACKAGE)
+class DenseBesideOneHot(keras.layers.Layer):
+    """A Dense layer over vectors with one-hot vectors beside them.
+
+    Args:
+        one_hot: the part of the layer over the one-hot vectors, without an activation.
+        activation: as in keras.layers.Dense.
+        **kwargs: of keras.layers.Layer.
+
+    Example:
+        >>> layer = DenseBesideOneHot(OneHotDense(width=6, units=2), "relu")
+        >>> layer([np.ones((1, 4), np.float32), np.array([[0, 3]])]).shape
+        TensorShape([1, 2])
+    """
+
+    def __init__(self, one_hot: OneHotDense, activation: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.one_hot = one_hot
+        self.units = one_hot.units
+        self.dense = keras.layers.Dense(one_hot.units, use_bias=False)  # one_hot has it
+        self.activation = keras.activations.get(activation)
+
+    def build(self, input_shapes: Sequence[tuple[int | None, ...]]) -> None:
+        vectors, positions = input_shapes
+        self.dense.build(vectors)
+        self.one_hot.build(positions)
+
+    def call(self, inputs: Sequence[Any]) -> Any:
+        """Maps vectors [B, H] and positions [B, S] int, -1 in an empty slot, to [B, units]."""
+        vectors, positions = inputs
+        return self.activation(self.dense(vectors) + self.one_hot(positions))
+
+    def compute_output_shape(
+        self, input_shapes: Sequence[tuple[int | None, ...]]
+    ) -> tuple[int | None, ...]:
+        return (*input_shapes[0][:-1], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "one_hot": keras.saving.serialize_keras_object(self.one_hot),
+            "activation": keras.activations.serialize(self.activation),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> DenseBesideOneHot:
+        """Makes a layer of what `get_config` returned."""
+        return cls(**config | {"one_hot": keras.saving.deserialize_keras_object(config["one_hot"])})
+
+
+@keras.saving.register_keras_serializable(_PACKAGE)
 class Tower(keras.layers.Layer):
     """Maps features, and an id where the model uses ids, to an embedding and a bias.
 
@@ -278,23 +328,36 @@ class Tower(keras.layers.Layer):
         self.id_rows = keras.layers.Embedding(ids, self.last.units + 1) if ids else None
         self.center = Centering() if center else None
 
-    def build(self, features_shape: tuple[int | None, ...], ids_shape: Any = None) -> None:
+    def build(
+        self,
+        features_shape: tuple[int | None, ...],
+        ids_shape: Any = None,
+        positions_shape: Any = None,
+    ) -> None:
         if self.center is not None:
             self.center.build(features_shape)
+        shape = features_shape if positions_shape is None else (features_shape, positions_shape)
         for layer in [*self.hidden, self.last]:
             if not layer.built:  # as one that comes from a config is
-                layer.build(features_shape)
-            features_shape = layer.compute_output_shape(features_shape)
+                layer.build(shape)
+            shape = layer.compute_output_shape(shape)
         if self.id_rows is not None:
             self.id_rows.build(ids_shape)
 
-    def call(self, features: Any, ids: Any = None) -> tuple[Any, Any]:
-        """Returns embeddings [B, units] and biases [B] of features [B, ...] and ids [B]."""
+    def call(self, features: Any, ids: Any = None, positions: Any = None) -> tuple[Any, Any]:
+        """Returns embeddings [B, units] and biases [B].
+
+        Args:
+            features: [B, ...].
+            ids: [B], where the tower has ids.
+            positions: of the ones beside the features [B, S], where the first layer takes them.
+        """
         if self.center is not None:
             features = self.center(features)
+        inputs = features if positions is None else [features, positions]
         for layer in self.hidden:
-            features = self.dropout(layer(features))
-        embedding = self.last(features)
+            inputs = self.dropout(layer(inputs))
+        embedding = self.last(inputs)
         bias = keras.ops.zeros_like(embedding[:, 0])
         if self.id_rows is not None:
             rows = self.id_rows(self.id_dropout(ids))
@@ -369,6 +432,7 @@ class TwoTower(keras.Model):
     Args:
         user_width: columns of the one-hot user vector.
         ad_width: numbers in the embedding of an ad's text.
+        ad_attribute_width: columns of the one-hot vector of an ad's attributes; 0 not to use any.
         user_ids: how many user ids there are, the unseen one among them; 0 not to use any.
         ad_ids: the same of ads.
         context_width: columns of the one-hot vector of what is known in training only; 0 for none.
@@ -383,6 +447,7 @@ class TwoTower(keras.Model):
         value_dropout: share of the attributes' values that are dropped in training.
         user_unknown: what takes the place of each slot of a user's positions where an attribute's
             value is not known, see `ValueDropout`.
+        ad_unknown: the same of an ad's positions.
         **kwargs: of keras.Model.
 
     Examples:
@@ -399,6 +464,7 @@ class TwoTower(keras.Model):
         user_width: int,
         ad_width: int,
         *,
+        ad_attribute_width: int = 0,
         user_ids: int = 0,
         ad_ids: int = 0,
         context_width: int = 0,
@@ -411,12 +477,14 @@ class TwoTower(keras.Model):
         id_dropout: float = 0.0,
         value_dropout: float = 0.0,
         user_unknown: Sequence[int] = (),
+        ad_unknown: Sequence[int] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self._config: dict[str, Any] = {
             "user_width": user_width,
             "ad_width": ad_width,
+            "ad_attribute_width": ad_attribute_width,
             "user_ids": user_ids,
             "ad_ids": ad_ids,
             "context_width": context_width,
@@ -429,6 +497,7 @@ class TwoTower(keras.Model):
             "id_dropout": id_dropout,
             "value_dropout": value_dropout,
             "user_unknown": list(user_unknown),
+            "ad_unknown": list(ad_unknown),
         }
         common: dict[str, Any] = {
             "normalize": normalize,
@@ -440,7 +509,14 @@ class TwoTower(keras.Model):
             user_width, units, activation, unknown=user_unknown, value_dropout=value_dropout
         )
         user_dense = [one_hot, *_dense(others)]
-        item_dense = _dense(_activations((*item_layers, embedding)))
+        (units, activation), *others = _activations((*item_layers, embedding))
+        if ad_attribute_width:
+            one_hot = OneHotDense(
+                ad_attribute_width, units, unknown=ad_unknown, value_dropout=value_dropout
+            )
+            item_dense = [DenseBesideOneHot(one_hot, activation), *_dense(others)]
+        else:
+            item_dense = _dense([(units, activation), *others])
         self.user_tower = Tower(user_dense, ids=user_ids, name="user_tower", **common)
         self.item_tower = Tower(
             item_dense, ids=ad_ids, center=center_embeddings, name="item_tower", **common
@@ -454,7 +530,8 @@ class TwoTower(keras.Model):
     def build(self, _input_shape: Any = None) -> None:
         """Makes the weights, whose shapes follow from the arguments alone."""
         self.user_tower.build((None, None), (None,))
-        self.item_tower.build((None, self._config["ad_width"]), (None,))
+        beside = (None, None) if self._config["ad_attribute_width"] else None
+        self.item_tower.build((None, self._config["ad_width"]), (None,), beside)
         self.click.build((None, 1))
         if self.context is not None:
             self.context.build((None, None))
@@ -469,14 +546,13 @@ class TwoTower(keras.Model):
         """Returns the logits [B] of a click.
 
         Args:
-            inputs: USER: positions of the ones [B, S] int; USER_ID: [B] int; ADS: vectors of n
-                distinct ads [n, H]; AD_ID: [n] int; AD_OF: which of them each impression shows [B]
-                int; CONTEXT: positions of the ones [B, M] int. Ids may be absent where the model
-                does not use them, and CONTEXT where the probabilities to serve are wanted.
+            inputs: of `users` for B impressions, of `ads` for n distinct ads; AD_OF: which of these
+                each impression shows [B] int; CONTEXT: positions of the ones [B, M] int, absent
+                where the probabilities to serve are wanted.
             training: whether to drop units and ids.
         """
-        users, user_bias = self.user_tower(inputs[USER], inputs.get(USER_ID))
-        ads, ad_bias = self.item_tower(inputs[ADS], inputs.get(AD_ID))
+        users, user_bias = self.users(inputs)
+        ads, ad_bias = self.ads(inputs)
         ads = keras.ops.take(ads, inputs[AD_OF], axis=0)
         ad_bias = keras.ops.take(ad_bias, inputs[AD_OF], axis=0)
         match = keras.ops.sum(users * ads, axis=-1) + user_bias + ad_bias
@@ -484,6 +560,24 @@ class TwoTower(keras.Model):
         if self.context is None or CONTEXT not in inputs:
             return logits
         return logits + self.context(inputs[CONTEXT])
+
+    def users(self, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Returns the user tower's embeddings [B, units] and biases [B].
+
+        Args:
+            inputs: USER: positions of the ones [B, S] int; USER_ID: [B] int, if it is used.
+        """
+        return self.user_tower(inputs[USER], inputs.get(USER_ID))
+
+    def ads(self, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Returns the item tower's embeddings [n, units] and biases [n].
+
+        Args:
+            inputs: ADS: vectors [n, H]; AD_ATTRIBUTES: positions of the ones [n, S] int, and
+                AD_ID: [n] int, if they are used.
+        """
+        beside = inputs[AD_ATTRIBUTES] if self._config["ad_attribute_width"] else None
+        return self.item_tower(inputs[ADS], inputs.get(AD_ID), beside)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | self._config

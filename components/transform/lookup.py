@@ -26,21 +26,26 @@ def sort_by_fingerprint(keys: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return fingerprints[order], order.astype(np.int64)
 
 
-def unique_rows(strings: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+def unique_rows(columns: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
     """Finds the rows that differ from each other, as np.unique does with return_inverse.
 
     Args:
-        strings: columns [B] string; a row is one string of each.
+        columns: [B] string or float32 each; a row is one value of each, and NaN equals NaN.
 
     Returns:
         first: [n] int32, the row in which each of the n different ones first occurs.
         which: [B] int32, which of the n each row is.
     """
+    strings = [each if each.dtype == tf.string else _bits(each) for each in columns]
     # No UTF-8 text holds the byte that joins them.
     keys = tf.strings.join(strings, separator="\xff") if len(strings) > 1 else strings[0]
     found, which = tf.unique(keys)
     first = tf.math.unsorted_segment_min(tf.range(tf.size(keys)), which, tf.size(found))
     return first, which
+
+
+def _bits(numbers: tf.Tensor) -> tf.Tensor:
+    return tf.strings.as_string(tf.bitcast(numbers, tf.int32))
 
 
 def lookup_rows(queries: tf.Tensor, keys: tf.Tensor, fingerprints: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -9,6 +10,8 @@ import tensorflow as tf
 from components.features import (
     AD_EMBEDDING,
     AD_ID_ONE_HOT,
+    AD_ONE_HOT,
+    AD_UNKNOWN,
     CONTEXT_ONE_HOT,
     USER_ID_ONE_HOT,
     USER_ONE_HOT,
@@ -17,6 +20,7 @@ from components.features import (
 )
 from components.transform import ad_memo, one_hot
 from components.transform.categories import encode_id
+from components.transform.layout import Part
 
 
 def preprocessing_fn(
@@ -26,7 +30,8 @@ def preprocessing_fn(
 
     `user_one_hot` has a slot for each attribute's value, several where the attribute can have
     several; `user_unknown` [S] is what takes the place of a slot where the value is not known, see
-    layout.Part. Where the model uses ids, these become one-hot in one slot each, too:
+    layout.Part. Where ads have attributes beside the text, `ad_one_hot` and `ad_unknown` are the
+    same of those. Where the model uses ids, these become one-hot in one slot each, too:
     `user_id_one_hot`, `ad_id_one_hot`; and so does what it knows in training only:
     `context_one_hot`.
 
@@ -38,13 +43,17 @@ def preprocessing_fn(
     """
     columns = Columns(**custom_config["columns"])
     notes_folder = custom_config.get("notes_folder")
-    users = one_hot.encode(
-        {name: inputs[name] for name in columns.attributes(inputs)},
-        max_categories=custom_config["max_categories"],
-        most_buckets=custom_config["buckets"],
-        separators=custom_config["multi_valued"],
-        notes_folder=notes_folder,
-    )
+
+    def encode(names: list[str], separators: Mapping[str, str]) -> Part:
+        return one_hot.encode(
+            {name: inputs[name] for name in names},
+            max_categories=custom_config["max_categories"],
+            most_buckets=custom_config["buckets"],
+            separators=separators,
+            notes_folder=notes_folder,
+        )
+
+    users = encode(columns.user_attributes(inputs), custom_config["multi_valued"])
     outputs = {
         USER_ONE_HOT: one_hot.sparse(users),
         USER_UNKNOWN: users.unknown,
@@ -56,16 +65,11 @@ def preprocessing_fn(
             notes_folder=notes_folder,
         ),
     }
-    context = columns.context(custom_config["training_only"])
-    if context:
-        training_only = one_hot.encode(
-            {name: inputs[name] for name in context},
-            max_categories=custom_config["max_categories"],
-            most_buckets=custom_config["buckets"],
-            separators={},
-            notes_folder=notes_folder,
-        )
-        outputs[CONTEXT_ONE_HOT] = one_hot.sparse(training_only)
+    if of_ads := columns.ad_attributes(inputs):
+        ads = encode(of_ads, custom_config["multi_valued"])
+        outputs |= {AD_ONE_HOT: one_hot.sparse(ads), AD_UNKNOWN: ads.unknown}
+    if context := columns.context(custom_config["training_only"]):
+        outputs[CONTEXT_ONE_HOT] = one_hot.sparse(encode(context, {}))
     ids = {}
     if custom_config["user_id"]:
         ids[USER_ID_ONE_HOT] = str(columns.user_id)

@@ -20,10 +20,10 @@ from components.features import (
     PROBABILITY,
     RAW_SIGNATURE,
     RECOMMENDER,
-    TEXTS,
     USER_TOWER,
     Columns,
 )
+from components.trainer.recommender import read_catalogue
 from components.trainer.serving_ops import unsupported_ops
 from components.validator.model_server import ModelServer, serve
 from components.validator.settings import ValidatorSettings
@@ -68,7 +68,8 @@ def validate(
             if model not in broken:
                 checks += _of_answers(server, model, by_signature, settings)
         if all(check.passed for check in checks):
-            checks += [_of_towers(trials), _of_recommender(server, trials, columns)]
+            catalogue = read_catalogue(models / RECOMMENDER).columns(columns)
+            checks += [_of_towers(trials), _of_recommender(server, trials, catalogue, columns)]
     return Validation(
         server=settings.image or "local server",
         rows=len(rows),
@@ -139,16 +140,20 @@ def _of_towers(trials: _Trials) -> Check:
     return _agreement(CLICK_MODEL, "the towers", clicks[PROBABILITY], 1 / (1 + np.exp(-logits)))
 
 
-def _of_recommender(server: ModelServer, trials: _Trials, columns: Columns) -> Check:
+def _of_recommender(
+    server: ModelServer, trials: _Trials, catalogue: Mapping[str, np.ndarray], columns: Columns
+) -> Check:
     """The click model gives the ads that the recommender returns the same probabilities."""
     served, expected = [], []
     wanted = trials[CLICK_MODEL][RAW_SIGNATURE].requests[0]
     trial = trials[RECOMMENDER][RAW_SIGNATURE]
+    row_of = {ad_id: row for row, ad_id in enumerate(catalogue[columns.ad_id])}
     for request, best in zip(trial.requests, trial.expected, strict=True):
-        ads = {columns.text: best[TEXTS].ravel(), columns.ad_id: best[AD_IDS].ravel()}
-        of_each = best[TEXTS].shape[1]
+        rows = [row_of[ad_id] for ad_id in best[AD_IDS].ravel()]
+        of_each = best[AD_IDS].shape[1]
         inputs = {
-            name: ads[name] if name in ads else np.repeat(request[name], of_each) for name in wanted
+            name: catalogue[name][rows] if name in catalogue else np.repeat(request[name], of_each)
+            for name in wanted
         }
         expected.append(server.ask(CLICK_MODEL, RAW_SIGNATURE, inputs)[PROBABILITY])
         served.append(best[PROBABILITIES].ravel())

@@ -52,12 +52,17 @@ def campaign(
         int | None,
         typer.Option(min=1, help="Write a log by day, in which tastes drift and ads come and go."),
     ] = None,
+    ad_attributes: Annotated[
+        bool, typer.Option("--ad-attributes", help="Ads have a format and a price, too.")
+    ] = False,
 ) -> None:
     """Write an invented campaign whose true click probabilities are known."""
     if days is not None:
         from pipeline.samples.campaign_days import write_campaign_days
 
-        written = write_campaign_days(out, days, rows, ads, seed, click_rate)
+        written = write_campaign_days(
+            out, days, rows, ads, seed, click_rate, ad_attributes=ad_attributes
+        )
         print(
             f"{out}/day={written[0].day} to day={written[-1].day}: {days:,} days, "
             f"{sum(day.rows for day in written):,} impressions of {ads:,} ads\n"
@@ -70,7 +75,7 @@ def campaign(
         return
     from pipeline.samples.campaign import write_campaign
 
-    facts = write_campaign(out, rows, ads, seed, click_rate)
+    facts = write_campaign(out, rows, ads, seed, click_rate, ad_attributes=ad_attributes)
     print(
         f"{facts.impressions}: {facts.rows:,} impressions of {facts.ads:,} ads, "
         f"{facts.click_rate:.1%} clicked\n"

@@ -41,6 +41,10 @@ Models = Annotated[
     Path, typer.Option("--models", parser=path, help="The serving root that a run pushed to.")
 ]
 
+AdAttributes = Annotated[
+    str, typer.Option(help="Of the ad, where it has any: ad_format=video,ad_price=9.99")
+]
+
 
 def load_settings(config: Path, overrides: list[str]) -> PipelineConfig:
     """Reads the settings of a command, and prints what is to be known of them."""
@@ -66,7 +70,7 @@ def quiet() -> AbstractContextManager[None]:
     return output_to(Path(os.devnull))
 
 
-def pairs(attributes: str) -> dict[str, str]:
+def pairs(attributes: str, option: str = "--attributes") -> dict[str, str]:
     """Reads attributes as they are written on the command line: name=value,name=value.
 
     A value that holds a comma stands in double quotes: name="Paris, Texas".
@@ -81,15 +85,15 @@ def pairs(attributes: str) -> dict[str, str]:
     try:
         parts = list(lexer)
     except ValueError:
-        raise InputError(f"--attributes {attributes}: a quote is not closed") from None
+        raise InputError(f"{option} {attributes}: a quote is not closed") from None
     for pair in parts:
         name, equals, value = pair.partition("=")
         if not equals:
             raise InputError(
-                f"--attributes {pair}: expected name=value, as in att_age=25-34; a value that "
+                f"{option} {pair}: expected name=value, as in att_age=25-34; a value that "
                 'holds a comma stands in quotes, as in att_city="Paris, Texas"'
             )
         if name.strip() in pairs:
-            raise InputError(f"--attributes {attributes}: {name.strip()} is there twice")
+            raise InputError(f"{option} {attributes}: {name.strip()} is there twice")
         pairs[name.strip()] = value
     return pairs

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from components.errors import InputError, printable
-from pipeline.cli.options import Models, pairs, path, quiet
+from pipeline.cli.options import AdAttributes, Models, pairs, path, quiet
 
 
 def predict(
@@ -19,6 +19,7 @@ def predict(
         str, typer.Option(help="Of one user: att_age=25-34,att_gender=female")
     ] = "",
     text: Annotated[str | None, typer.Option(help="Of one ad.")] = None,
+    ad_attributes: AdAttributes = "",
     csv: Annotated[
         Path | None, typer.Option(parser=path, help="Rows to predict, instead of one.")
     ] = None,
@@ -32,7 +33,8 @@ def predict(
 
         predictor = Predictor(models)
         if text is not None and csv is None:
-            message = f"click probability {predictor.one(pairs(attributes), text):.4f}"
+            given = pairs(attributes) | pairs(ad_attributes, "--ad-attributes")
+            message = f"click probability {predictor.one(given, text):.4f}"
         elif csv is not None and out is not None and text is None:
             rows = predictor.csv(csv, out)
             message = f"{rows:,} rows with their click probability: {out}"
@@ -47,6 +49,7 @@ def ask(
     attributes: Annotated[
         str, typer.Option(help="Of one user: att_age=25-34,att_gender=female")
     ] = "",
+    ad_attributes: AdAttributes = "",
     best: Annotated[
         int | None, typer.Option(min=1, help="Recommend so many running ads, too.")
     ] = None,
@@ -55,7 +58,9 @@ def ask(
     with quiet():
         from serving.ask import ask as ask_models
 
-        answer = ask_models(models, pairs(attributes), text, best)
+        answer = ask_models(
+            models, pairs(attributes), text, best, pairs(ad_attributes, "--ad-attributes")
+        )
     print(f"click probability {answer.probability:.4f}, says version {answer.version}")
     if answer.best:
         print("its best running ads for this user:")
@@ -107,6 +112,7 @@ def preview(
     attributes: Annotated[
         list[str], typer.Option(help="A segment instead: att_age=25-34,att_gender=female")
     ] = [],  # noqa: B006
+    ad_attributes: AdAttributes = "",
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
     page: Annotated[
         Path | None, typer.Option(parser=path, help="File for an HTML page instead.")
@@ -123,7 +129,7 @@ def preview(
             previewer = Previewer.of_csv(models, users)
         else:
             previewer = Previewer.of_attributes(models, [pairs(each) for each in attributes])
-        previews = previewer.preview(texts)
+        previews = previewer.preview(texts, pairs(ad_attributes, "--ad-attributes"))
     if page is not None:
         preview_output.write_page(previews, page)
         print(f"{page}: what to expect")
@@ -137,7 +143,8 @@ def score(
     models: Models,
     users: Annotated[str, typer.Option(help="CSV with users' attributes: a file or a folder.")],
     ads: Annotated[
-        Path, typer.Option(parser=path, help="CSV with message_id and text of every ad.")
+        Path,
+        typer.Option(parser=path, help="CSV of every ad: message_id, text, attributes."),
     ],
     out: Annotated[str, typer.Option(help="Empty folder for the Parquet files.")],
     best: Annotated[
@@ -204,7 +211,8 @@ def _withdrawn(numbers: list[int]) -> str:
 def index(
     models: Models,
     catalog: Annotated[
-        Path, typer.Option(parser=path, help="CSV with message_id and text of every ad.")
+        Path,
+        typer.Option(parser=path, help="CSV of every ad: message_id, text, attributes."),
     ],
     keep: Annotated[
         int | None, typer.Option(min=1, help="Newest versions that stay; else as a run would.")

@@ -113,7 +113,7 @@ def _click_rate(seen: Mapping[str, Any], columns: Columns) -> float | None:
 def _column(name: str, columns: Columns, splits: list[Any], seen: list[Any]) -> Column:
     role = columns.role(name)
     is_text = any(each and each.WhichOneof("stats") == "string_stats" for each in seen)
-    is_attribute = role == "attribute"
+    is_attribute = bool(columns.attributes([name]))
     return Column(
         name=name,
         role=role,

@@ -6,7 +6,7 @@ What it is made of (visitors, ads, preferences) is in campaign.yaml; this module
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,8 @@ Array = np.ndarray[Any, Any]
 class Ads:
     """Ads in the order they go live; every field has one entry an ad.
 
-    `effect` is in log-odds, `start` and `end` are shares of the campaign, `popularity` is a weight.
+    `effect` is in log-odds, `start` and `end` are shares of the campaign, `popularity` is a weight,
+    `attributes` are columns beside the text.
     """
 
     text: list[str]
@@ -52,6 +53,7 @@ class Ads:
     start: Array
     end: Array
     popularity: Array
+    attributes: dict[str, pa.Array]
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,13 @@ class Visitors:
 
 
 def write_campaign(
-    out: Path, rows: int, ads: int, seed: int, click_rate: float = CLICK_RATE
+    out: Path,
+    rows: int,
+    ads: int,
+    seed: int,
+    click_rate: float = CLICK_RATE,
+    *,
+    ad_attributes: bool = False,
 ) -> CampaignFacts:
     """Writes a campaign of `rows` impressions of `ads` ads into the folder `out`.
 
@@ -78,7 +86,8 @@ def write_campaign(
 
     The log-odds of a click are a sum: the visitor's attributes, what they prefer of the ad's topic
     (attribute by topic), the ad's topic, product and offer, which its text shows, and a little
-    noise of each ad's own, which nothing shows.
+    noise of each ad's own, which nothing shows. With `ad_attributes`, ads have a format and a price
+    (`ad_format`, `ad_price`), which add to it, and of which the text says nothing.
 
     Raises:
         InputError: There are too few rows or too many ads, the click rate is none, or `out` cannot
@@ -92,7 +101,7 @@ def write_campaign(
         raise InputError(f"{rows} rows are too few for {ads} ads: every ad is shown at least once")
 
     world, rng = read_world(), np.random.default_rng(seed)
-    catalogue = draw_ads(rng, world, ads)
+    catalogue = draw_ads(rng, world, ads, attributes=ad_attributes)
     shown = _draw_impressions(rng, catalogue, rows)
     visitors = draw_visitors(rng, world, rows)
     logit = click_logit(world, read_tastes(world), catalogue, shown, visitors)
@@ -142,8 +151,10 @@ def read_world() -> dict[str, Any]:
     return world
 
 
-def draw_ads(rng: np.random.Generator, world: dict[str, Any], ads: int) -> Ads:
-    """Draws ads and when each of them is live.
+def draw_ads(
+    rng: np.random.Generator, world: dict[str, Any], ads: int, *, attributes: bool = False
+) -> Ads:
+    """Draws ads and when each of them is live, and what they have beside their texts, if asked for.
 
     Raises:
         InputError: there are not so many.
@@ -179,13 +190,34 @@ def draw_ads(rng: np.random.Generator, world: dict[str, Any], ads: int) -> Ads:
         effects.append(topics[number]["effect"] + appeal[product] + offer_effect)
 
     start, end = _draw_lives(rng, ads)
-    return Ads(
+    drawn = Ads(
         text=texts,
         topic=np.array(numbers),
         effect=np.array(effects) + rng.normal(0, AD_NOISE, ads),
         start=start,
         end=end,
         popularity=rng.permutation(np.arange(1.0, ads + 1) ** -POPULARITY_EXPONENT),
+        attributes={},
+    )
+    # Without touching what else is drawn.
+    return _with_attributes(rng.spawn(1)[0], world, drawn) if attributes else drawn
+
+
+def _with_attributes(rng: np.random.Generator, world: dict[str, Any], ads: Ads) -> Ads:
+    """Gives the ads a format and a price."""
+    formats, price = (world["ad_attributes"][name] for name in ("ad_format", "ad_price"))
+    count = len(ads.text)
+    chosen = rng.choice(len(formats), count, p=[each["share"] for each in formats.values()])
+    deviation = rng.normal(size=count)
+    prices = np.round(price["median"] * np.exp(price["sigma"] * deviation), 2)
+    effects = np.array([each["effect"] for each in formats.values()])
+    return replace(
+        ads,
+        effect=ads.effect + effects[chosen] + price["effect"] * deviation,
+        attributes={
+            "ad_format": pa.array(list(formats)).take(pa.array(chosen)),
+            "ad_price": pa.array(prices),
+        },
     )
 
 
@@ -321,6 +353,9 @@ def impression_tables(
         }
         tenure = visitors.tenure[part]
         columns["att_tenure_days"] = pa.array(tenure, pa.int32(), mask=np.isnan(tenure), safe=False)
+        columns |= {
+            name: values.take(pa.array(shown[part])) for name, values in ads.attributes.items()
+        }
         columns["text"] = texts.take(pa.array(shown[part]))
         columns["message_id"] = ids.take(pa.array(shown[part]))
         columns["clicked"] = pa.array(clicked[part].astype(np.int8))

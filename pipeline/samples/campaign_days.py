@@ -53,7 +53,14 @@ class Day:
 
 
 def write_campaign_days(
-    out: Path, days: int, rows: int, ads: int, seed: int, click_rate: float = CLICK_RATE
+    out: Path,
+    days: int,
+    rows: int,
+    ads: int,
+    seed: int,
+    click_rate: float = CLICK_RATE,
+    *,
+    ad_attributes: bool = False,
 ) -> list[Day]:
     """Writes a log of `days` days into the folder `out`, with about `rows` impressions in each.
 
@@ -73,6 +80,7 @@ def write_campaign_days(
         ads: over all days.
         seed: of all that is drawn.
         click_rate: of the first day; the others' follow from what changes.
+        ad_attributes: as in `campaign.write_campaign`.
 
     Raises:
         InputError: numbers that do not go together, or `out` cannot be written.
@@ -86,7 +94,8 @@ def write_campaign_days(
         raise InputError(f"{rows} rows a day are too few for {ads} ads")
 
     world, rng = read_world(), np.random.default_rng(seed)
-    catalogue = _with_lives(rng, draw_ads(rng, world, ads), opening, days)
+    drawn = draw_ads(rng, world, ads, attributes=ad_attributes)
+    catalogue = _with_lives(rng, drawn, opening, days)
     tastes, base = read_tastes(world), None
     written = []
     for number in range(days):

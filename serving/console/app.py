@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -13,12 +14,15 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from components.errors import TwotowerError
+from components.errors import InputError, TwotowerError
 from components.serving_root import in_service
 from serving.console import pages
 from serving.preview import Preview, Previewer
 
 PATH = "/console"
+
+# Makes a page of texts, attributes of the ad, and previews.
+Render: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Sequence[Preview]], str]
 
 # All that the page needs comes from the server itself.
 _HEADERS = {
@@ -62,29 +66,33 @@ class Console:
         return self._answer(request, pages.console)
 
     def _results(self, request: Request) -> Response:
-        return self._answer(request, lambda _, previews: pages.results(previews))
+        return self._answer(request, lambda _texts, _attributes, previews: pages.results(previews))
 
-    def _answer(
-        self, request: Request, render: Callable[[Sequence[str], Sequence[Preview]], str]
-    ) -> Response:
+    def _answer(self, request: Request, render: Render) -> Response:
         texts = _texts(request)
         if problem := _problem(texts):
             return PlainTextResponse(problem, 400)
         try:
-            previews = self.preview(texts)
+            previewer = self.newest()
         except TwotowerError as error:  # a push under way, or a serving root that is gone
             return PlainTextResponse(str(error), 503)
-        return HTMLResponse(render(texts, previews), headers=_HEADERS)
+        attributes = {
+            name: request.query_params.get(pages.field(name), "").strip()[: pages.LONGEST]
+            for name in previewer.ad_attributes
+        }
+        given = {name: value for name, value in attributes.items() if value}
+        try:
+            previews = previewer.preview(texts, given) if texts else []
+        except InputError as error:
+            return PlainTextResponse(str(error), 400)
+        return HTMLResponse(render(texts, attributes, previews), headers=_HEADERS)
 
-    def preview(self, texts: Sequence[str]) -> list[Preview]:
-        """Returns what the newest models expect of the texts."""
-        if not texts:
-            return []
+    def newest(self) -> Previewer:
+        """Returns what previews by the newest models."""
         with self._lock:
             if in_service(self._root).number != self._previewer.version:
                 self._previewer = Previewer.of_csv(self._root, self._users)
-            previewer = self._previewer
-        return previewer.preview(texts)
+            return self._previewer
 
 
 def _texts(request: Request) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,11 +16,18 @@ TEXTS = 3  # Texts that can be tried at once.
 LONGEST = 1000  # Characters of a text.
 
 
-def console(texts: Sequence[str], previews: Sequence[Preview]) -> str:
-    """Returns the console with these texts in its form."""
+def console(
+    texts: Sequence[str], attributes: Mapping[str, str], previews: Sequence[Preview]
+) -> str:
+    """Returns the console with these texts and attributes of the ad in its form."""
     fields = [*texts, *[""] * TEXTS][:TEXTS]
     template = _environment().get_template("console.html.j2")
-    return template.render(texts=fields, longest=LONGEST, previews=previews)
+    return template.render(texts=fields, attributes=attributes, longest=LONGEST, previews=previews)
+
+
+def field(attribute: str) -> str:
+    """Returns the name of the field of an attribute in the console's form."""
+    return f"attribute-{attribute}"
 
 
 def results(previews: Sequence[Preview]) -> str:
@@ -48,4 +55,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = percent
+    environment.filters["field"] = field
     return environment

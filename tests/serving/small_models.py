@@ -20,6 +20,9 @@ from pipeline import cli
 
 CATALOGUE = {f"ad-{number}": f"Ad number {number} of many" for number in range(12)}
 AGES = ["young", "old", "äldre"]
+# Of the ads of the catalogue, in its order.
+FORMATS = [None if number == 4 else ("image", "video")[number % 2] for number in range(12)]
+PRICES = [None if number == 7 else number / 4 for number in range(12)]
 
 
 def users(count: int) -> list[dict[str, Any]]:
@@ -36,10 +39,14 @@ def users(count: int) -> list[dict[str, Any]]:
 
 
 @functools.cache
-def exports(analyse: Callable[..., Path], ids: bool = False) -> Path:
-    """The four models; with ids they take the user's and the ad's, too."""
+def exports(analyse: Callable[..., Path], ids: bool = False, ad_attributes: bool = False) -> Path:
+    """The four models; with ids they take the user's and the ad's, too, and what ads have."""
+    of_ads = [
+        {"ad_format": each, "ad_price": price} if ad_attributes else {}
+        for each, price in zip(FORMATS, PRICES, strict=True)
+    ]
     rows = [
-        {**user, "text": text, "message_id": ad, "clicked": number % 2}
+        {**user, "text": text, "message_id": ad, "clicked": number % 2, **of_ads[number % 12]}
         for number, (user, (ad, text)) in enumerate(
             zip(users(120), 10 * list(CATALOGUE.items()), strict=True)
         )
@@ -52,6 +59,7 @@ def exports(analyse: Callable[..., Path], ids: bool = False) -> Path:
     model = TwoTower(
         transform.user_width,
         transform.ad_width,
+        ad_attribute_width=transform.ad_attribute_width,
         user_ids=transform.user_ids,
         ad_ids=transform.ad_ids,
     )
@@ -59,7 +67,12 @@ def exports(analyse: Callable[..., Path], ids: bool = False) -> Path:
         weights.assign(weights + keras.random.normal(weights.shape, stddev=0.2, seed=1))
     model.click.set_weights([np.array([[3.0]]), np.array([-1.0])])
     folder = graph.parent / "exports"
-    catalogue = {ad.encode(): text.encode() for ad, text in CATALOGUE.items()}
+    catalogue = {
+        "message_id": [ad.encode() for ad in CATALOGUE],
+        "text": [text.encode() for text in CATALOGUE.values()],
+        "ad_format": [(each or "").encode() for each in FORMATS],
+        "ad_price": [np.nan if price is None else price for price in PRICES],
+    }
     Exporter(model, transform, columns).export(folder, catalogue)
     return folder
 

@@ -10,7 +10,7 @@ import grpc.aio
 
 from .answers import Clicks, Embeddings, TopAds
 from .channel import methods, open_channel
-from .requests import Attribute, Choice, Question, Requests, T
+from .requests import Attribute, Choice, Question, Requests, T, Texts
 
 if TYPE_CHECKING:
     from typing import Self
@@ -69,13 +69,14 @@ class AsyncClient:
     async def click_probability(
         self,
         users: Mapping[str, Attribute],
-        texts: Sequence[str],
+        texts: Texts,
         *,
         ad_ids: Sequence[str | None] | None = None,
+        ad_attributes: Mapping[str, Attribute] = {},
         version: int | None = None,
     ) -> Clicks:
         """Does what `Client.click_probability` does."""
-        return await self._ask(self._requests.clicks(users, texts, ad_ids, version))
+        return await self._ask(self._requests.clicks(users, texts, ad_ids, ad_attributes, version))
 
     async def user_embedding(
         self, users: Mapping[str, Attribute], *, version: int | None = None
@@ -85,13 +86,14 @@ class AsyncClient:
 
     async def item_embedding(
         self,
-        texts: Sequence[str],
+        texts: Texts,
         *,
         ad_ids: Sequence[str | None] | None = None,
+        ad_attributes: Mapping[str, Attribute] = {},
         version: int | None = None,
     ) -> Embeddings:
         """Does what `Client.item_embedding` does."""
-        return await self._ask(self._requests.items(texts, ad_ids, version))
+        return await self._ask(self._requests.items(texts, ad_ids, ad_attributes, version))
 
     async def top_k(
         self,

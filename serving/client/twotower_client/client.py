@@ -9,7 +9,7 @@ import grpc
 
 from .answers import Clicks, Embeddings, TopAds
 from .channel import methods, open_channel
-from .requests import Attribute, Choice, Question, Requests, T
+from .requests import Attribute, Choice, Question, Requests, T, Texts
 
 if TYPE_CHECKING:
     from typing import Self
@@ -72,9 +72,10 @@ class Client:
     def click_probability(
         self,
         users: Mapping[str, Attribute],
-        texts: Sequence[str],
+        texts: Texts,
         *,
         ad_ids: Sequence[str | None] | None = None,
+        ad_attributes: Mapping[str, Attribute] = {},
         version: int | None = None,
     ) -> Clicks:
         """Returns p(click) of B users, the first on the first text, and so on.
@@ -82,11 +83,13 @@ class Client:
         Args:
             users: B values by attribute: strings, or numbers, which may be written as strings; None
                 or "" where one is missing.
-            texts: B texts of ads.
-            ad_ids: B ids, for a model that was trained with them; without, the text alone counts.
+            texts: B texts of ads; by column where an ad has several.
+            ad_ids: B ids, for a model that was trained with them; without, the rest of the ad
+                counts alone.
+            ad_attributes: B values by attribute of the ad, as those of users.
             version: to ask, in place of the client's label or the newest.
         """
-        return self._ask(self._requests.clicks(users, texts, ad_ids, version))
+        return self._ask(self._requests.clicks(users, texts, ad_ids, ad_attributes, version))
 
     def user_embedding(
         self, users: Mapping[str, Attribute], *, version: int | None = None
@@ -96,13 +99,14 @@ class Client:
 
     def item_embedding(
         self,
-        texts: Sequence[str],
+        texts: Texts,
         *,
         ad_ids: Sequence[str | None] | None = None,
+        ad_attributes: Mapping[str, Attribute] = {},
         version: int | None = None,
     ) -> Embeddings:
         """Returns the item tower's output for B ads; arguments as in click_probability."""
-        return self._ask(self._requests.items(texts, ad_ids, version))
+        return self._ask(self._requests.items(texts, ad_ids, ad_attributes, version))
 
     def top_k(
         self,

@@ -16,9 +16,12 @@ from . import messages, names
 from .answers import Ad, Clicks, Embeddings, TopAds
 from .errors import InputError, MixedVersionsError
 
-# Values of a user attribute by user: strings, or numbers, which may be written as strings; None
+# Values of an attribute by user or ad: strings, or numbers, which may be written as strings; None
 # or "" where one is missing.
 Attribute: TypeAlias = "Sequence[str | float | None] | np.ndarray"
+
+# Texts of ads; by column where an ad has several.
+Texts: TypeAlias = "Sequence[str] | Mapping[str, Sequence[str]]"
 
 T = TypeVar("T")
 
@@ -87,12 +90,13 @@ class Requests:
     def clicks(
         self,
         users: Mapping[str, Attribute],
-        texts: Sequence[str],
+        texts: Texts,
         ad_ids: Sequence[str | None] | None,
+        ad_attributes: Mapping[str, Attribute],
         version: int | None,
     ) -> Question[Clicks]:
         """Asks the click model; see `Client.click_probability`."""
-        given = {**users, **self._ads(texts, ad_ids)}
+        given = {**users, **self._ads(texts, ad_ids, ad_attributes)}
         answer, answered = yield from self._ask(
             names.CLICK_MODEL, given, [names.PROBABILITY], version
         )
@@ -104,12 +108,14 @@ class Requests:
 
     def items(
         self,
-        texts: Sequence[str],
+        texts: Texts,
         ad_ids: Sequence[str | None] | None,
+        ad_attributes: Mapping[str, Attribute],
         version: int | None,
     ) -> Question[Embeddings]:
         """Asks the item tower; see `Client.item_embedding`."""
-        return (yield from self._embed(names.ITEM_TOWER, self._ads(texts, ad_ids), version))
+        given = self._ads(texts, ad_ids, ad_attributes)
+        return (yield from self._embed(names.ITEM_TOWER, given, version))
 
     def top(self, user: Mapping[str, str | float | None], choice: Choice) -> Question[TopAds]:
         """Asks the recommender; see `Client.top_k`."""
@@ -136,10 +142,14 @@ class Requests:
         return best
 
     def _ads(
-        self, texts: Sequence[str], ad_ids: Sequence[str | None] | None
+        self,
+        texts: Texts,
+        ad_ids: Sequence[str | None] | None,
+        ad_attributes: Mapping[str, Attribute],
     ) -> dict[str, Attribute]:
-        given: dict[str, Attribute] = {self._text_column: texts}
-        return given if ad_ids is None else given | {self._ad_id_column: ad_ids}
+        by_column = texts if isinstance(texts, Mapping) else {self._text_column: texts}
+        ids = {} if ad_ids is None else {self._ad_id_column: ad_ids}
+        return {**by_column, **ids, **ad_attributes}
 
     def _embed(
         self, model: str, given: Mapping[str, Attribute], version: int | None

@@ -29,19 +29,20 @@ from components.features import (
 from components.settings import Settings
 from components.trainer.context import leave_context_out, served_position
 from components.trainer.export import Exporter
-from components.trainer.input_data import write_compact
+from components.trainer.input_data import training_data, write_compact
 from components.trainer.serving_ops import unsupported_ops
 from components.trainer.settings import ModelSettings, TrainerSettings
 from components.trainer.training import train
-from components.trainer.training_data import TrainingData
 from components.trainer.transform_graph import TransformGraph
 from tests.analysis import write_examples
 
 Rows = list[dict[str, Any]]
 Setting = Mapping[str, Any]
+Names = tuple[str, ...]
 
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "ids": (False, True),
+    "ad_attributes": ((), ("ad_format", "ad_price"), ("ad_format", "ad_topics")),
     "keep_negatives": (1.0, 0.5),
     "log": ("label", "counts", "weight"),
     "position": (None, "average", "1"),
@@ -88,6 +89,9 @@ def log(rows: Rows) -> Rows:
             "user": f"user-{number % 20}",
             "slot": f"{number % 3}",
             "page": f"page {number % 2}",
+            "ad_format": (None, "video", "banner")[number % 3],
+            "ad_price": None if number % 7 == 0 else float(number % 5),
+            "ad_topics": ("a|b", "b", "c|a|b", None)[number % 4],
             "shown": 1 + number % 4,
             "hits": row["clicked"],
             "stands_for": 1.0 + number % 2,
@@ -101,11 +105,26 @@ def graph(analyse: Callable[..., Path], log: Rows) -> Callable[..., Path]:
     """Gives the transform graph of what it depends on, made once."""
 
     @cache
-    def of_settings(ids: bool, position: str | None, training_only: tuple[str, ...]) -> Path:
+    def of_settings(
+        ids: bool, position: str | None, training_only: Names, ad_attributes: Names
+    ) -> Path:
         columns = Columns(user_id="user", position=position).model_dump()
-        return analyse(log, columns=columns, training_only=training_only, user_id=ids, ad_id=ids)
+        return analyse(
+            with_ads(log, ad_attributes),
+            columns=columns,
+            training_only=training_only,
+            user_id=ids,
+            ad_id=ids,
+            multi_valued={"ad_topics": "|"},
+        )
 
     return of_settings
+
+
+def with_ads(log: Rows, attributes: Names) -> Rows:
+    """The log with these attributes of the ads and no others."""
+    others = {"ad_format", "ad_price", "ad_topics"} - {*attributes}
+    return [{name: value for name, value in row.items() if name not in others} for row in log]
 
 
 def call(folder: Path, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -137,9 +156,9 @@ def test_the_exports_agree(
     position, training_only = setting["position"], setting["training_only"]
     slot = None if position is None else "slot"
     columns = Columns(user_id="user", position=slot, **LOGS[setting["log"]])
-    folder = graph(setting["ids"], slot, training_only)
+    folder = graph(setting["ids"], slot, training_only, setting["ad_attributes"])
     transform = TransformGraph(str(folder), columns, training_only)
-    write_examples(tmp_path / "examples.gz", log)
+    write_examples(tmp_path / "examples.gz", with_ads(log, setting["ad_attributes"]))
     impressions, validation, ads = write_compact(
         [str(tmp_path / "examples.gz")],
         tmp_path / "compact",
@@ -149,15 +168,7 @@ def test_the_exports_agree(
         seed=1,
         keep_negatives=setting["keep_negatives"],
     )
-    data = TrainingData(
-        impressions,
-        validation,
-        ads.inputs(transform),
-        user_width=transform.user_width,
-        user_ids=transform.user_ids,
-        ad_ids=transform.ad_ids,
-        context_width=transform.context_width,
-    )
+    data = training_data(impressions, validation, ads, transform)
     keras.utils.set_random_seed(1)
     names = ("normalize", "center_embeddings")
     model = data.two_tower(
@@ -175,7 +186,9 @@ def test_the_exports_agree(
 
     some = {name: [row[name] or "" for row in log[:40]] for name in ("att_age", "user", "text")}
     some["message_id"] = [row["message_id"] for row in log[:40]]
-    some["att_days"] = [np.nan if r["att_days"] is None else r["att_days"] for r in log[:40]]
+    some |= {name: [row[name] or "" for row in log[:40]] for name in ("ad_format", "ad_topics")}
+    for name in ("att_days", "ad_price"):
+        some[name] = [np.nan if row[name] is None else row[name] for row in log[:40]]
     user, ad, click = (
         call(tmp_path / "models" / name, some) for name in (USER_TOWER, ITEM_TOWER, CLICK_MODEL)
     )
@@ -185,9 +198,11 @@ def test_the_exports_agree(
     choice = {"k": 3, "allowed_ad_ids": [], "excluded_ad_ids": ["ad-0"], "minimum_probability": 0}
     best = call(tmp_path / "models" / RECOMMENDER, some | choice)
     chosen = best[AD_IDS].ravel()
-    texts = [ads.catalogue()[ad_id] for ad_id in chosen]
+    catalogue = ads.catalogue()
+    rows = [catalogue["message_id"].tolist().index(ad_id) for ad_id in chosen]
     each = {name: np.repeat(values, 3) for name, values in some.items()}
-    again = call(tmp_path / "models" / CLICK_MODEL, each | {"message_id": chosen, "text": texts})
+    each |= {name: values[rows] for name, values in catalogue.items()}
+    again = call(tmp_path / "models" / CLICK_MODEL, each)
     np.testing.assert_allclose(best[PROBABILITIES].ravel(), again[PROBABILITY], atol=1e-5)
     assert b"ad-0" not in chosen
     assert all(unsupported_ops(tmp_path / "models" / name) == [] for name in MODELS)

@@ -148,7 +148,9 @@ def test_exports_take_no_position_but_clicks_are_judged_by_theirs(
     model = TwoTower(transform.user_width, 6, embedding=4, context_width=transform.context_width)
     biases = np.random.default_rng(1).normal(size=transform.context_width)
     model.context.table.assign(biases)  # type: ignore[union-attr]
-    Exporter(model, transform, Columns(position="place")).export(tmp_path, {b"1": b"An ad"})
+    Exporter(model, transform, Columns(position="place")).export(
+        tmp_path, {"message_id": [b"1"], "text": [b"An ad"]}
+    )
     user = {"att_age": ["old"] * 4, "att_days": [5.0] * 4}
     shown = user | {"text": ["An ad"] * 4, "place": ["0", "2", "", "new"], "page": ["page 3"] * 4}
     signatures = tf.saved_model.load(str(tmp_path / CLICK_MODEL)).signatures

@@ -45,6 +45,7 @@ Tensors = dict[str, np.ndarray]
 
 SCALE, BIAS = 3.0, -1.0
 CATALOGUE = {f"ad-{n}".encode(): f"Ad {n} of many".encode() for n in range(40)}
+ADS = {"message_id": [*CATALOGUE], "text": [*CATALOGUE.values()]}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def exports(
     model: TwoTower, transform: TransformGraph, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("exports")
-    Exporter(model, transform, Columns()).export(folder, CATALOGUE)
+    Exporter(model, transform, Columns()).export(folder, ADS)
     return folder
 
 
@@ -111,6 +112,7 @@ def test_any_user_and_any_text_score_and_the_towers_agree_with_the_click_model(
 
 
 ODD_NAMES = ["att_日本", "att_ville 2", "att_a/b.c:d", 'att_"q"', "att_a,b\n", "att_-"]
+ODD_NAMES_OF_ADS = ["ad_größe", "ad_é 1"]
 
 
 @pytest.fixture(scope="module")
@@ -119,14 +121,18 @@ def odd(analyse: Callable[..., Path], rows: Rows, tmp_path_factory: pytest.TempP
     named = [
         {
             **dict.fromkeys(ODD_NAMES, row["att_age"] or "-"),
+            **dict.fromkeys(ODD_NAMES_OF_ADS, f"format {len(row['text']) % 3}"),
             **{name: value for name, value in row.items() if not name.startswith("att_")},
         }
         for row in rows
     ]
     transform = TransformGraph(str(analyse(named)), Columns())
-    model = TwoTower(transform.user_width, ad_width=6, embedding=4)
+    width = transform.ad_attribute_width
+    model = TwoTower(transform.user_width, ad_width=6, ad_attribute_width=width, embedding=4)
     folder = tmp_path_factory.mktemp("odd")
-    Exporter(model, transform, Columns()).export(folder, CATALOGUE)
+    formats = [f"format {number % 3}".encode() for number in range(len(CATALOGUE))]
+    ads = ADS | dict.fromkeys(ODD_NAMES_OF_ADS, formats)
+    Exporter(model, transform, Columns()).export(folder, ads)
     return folder
 
 
@@ -141,17 +147,23 @@ def test_columns_of_any_name_are_the_inputs_of_the_signatures(odd: Path, tmp_pat
     example = tf.train.Example()
     for name in ODD_NAMES:
         example.features.feature[name].bytes_list.value.append(b"young")
+    for name in ODD_NAMES_OF_ADS:
+        example.features.feature[name].bytes_list.value.append(b"format 1")
     example.features.feature["text"].bytes_list.value.append(b"Ad 3 of many")
     loaded = {name: tf.saved_model.load(str(odd / name)).signatures for name in MODELS}
-    shown = {"text": tf.constant(["Ad 3 of many"])}
+    shown = {name: tf.constant(["format 1"]) for name in ODD_NAMES_OF_ADS}
+    shown |= {"text": tf.constant(["Ad 3 of many"])}
     raw = signature_names.call(loaded[CLICK_MODEL][RAW_SIGNATURE], user | shown)
     serialized = tf.constant([example.SerializeToString()])
     parsed = loaded[CLICK_MODEL][EXAMPLES_SIGNATURE](examples=serialized)
     np.testing.assert_allclose(raw[PROBABILITY], parsed[PROBABILITY], atol=1e-6)
     embedded = signature_names.call(loaded[USER_TOWER][RAW_SIGNATURE], user)
     assert embedded[EMBEDDING].shape == [1, 4]
+    assert set(served(odd / ITEM_TOWER)) == set(shown)
 
-    replace_catalogue(odd / RECOMMENDER, read_catalogue(odd / RECOMMENDER), tmp_path / "again")
+    catalogue = read_catalogue(odd / RECOMMENDER)
+    assert set(catalogue.attributes) == set(ODD_NAMES_OF_ADS)
+    replace_catalogue(odd / RECOMMENDER, catalogue, tmp_path / "again")
     again = tf.saved_model.load(str(tmp_path / "again")).signatures[RAW_SIGNATURE]
     request = {
         **user,

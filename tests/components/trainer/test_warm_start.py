@@ -13,7 +13,7 @@ import pytest
 
 from components.features import ITEM_TOWER, MODELS, USER_TOWER, Columns
 from components.trainer.export import Exporter
-from components.trainer.input_data import write_compact
+from components.trainer.input_data import training_data, write_compact
 from components.trainer.settings import ModelSettings, TrainerSettings
 from components.trainer.training import predict, train
 from components.trainer.training_data import TrainingData
@@ -23,6 +23,7 @@ from components.trainer.warm_start import warm_start
 
 Rows = list[dict[str, Any]]
 
+CATALOGUE = {"message_id": [b"1"], "text": [b"An ad"]}
 SMALL = ModelSettings(user_layers=(8,), item_layers=(6,), embedding=4)
 
 
@@ -48,15 +49,7 @@ def data(
         validation_share=0.2,
         seed=1,
     )
-    return TrainingData(
-        impressions,
-        validation,
-        ads.inputs(transform),
-        user_width=transform.user_width,
-        user_unknown=transform.user_unknown,
-        user_ids=transform.user_ids,
-        ad_ids=transform.ad_ids,
-    )
+    return training_data(impressions, validation, ads, transform)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "centred"])
@@ -78,7 +71,7 @@ def pushed(
 ) -> Path:
     """A serving root with the trained model as version 3."""
     folder = tmp_path_factory.mktemp("pushed")
-    Exporter(trained, transform, Columns()).export(folder / "models", {b"1": b"An ad"})
+    Exporter(trained, transform, Columns()).export(folder / "models", CATALOGUE)
     root = folder / "root"
     for model in MODELS:
         shutil.copytree(folder / "models" / model, root / model / "3")
@@ -130,7 +123,7 @@ def test_weights_that_predict_worse_are_not_kept(
     wrong.set_weights(trained.get_weights())
     weight, bias = wrong.click.get_weights()
     wrong.click.set_weights([weight, bias + 9.0])  # almost everything is a click
-    Exporter(wrong, transform, Columns()).export(tmp_path / "models", {b"1": b"An ad"})
+    Exporter(wrong, transform, Columns()).export(tmp_path / "models", CATALOGUE)
     for model in MODELS:
         shutil.copytree(tmp_path / "models" / model, tmp_path / "root" / model / "1")
     before = fresh.get_weights()

@@ -73,6 +73,23 @@ def test_attributes(facts: CampaignFacts, rows: pd.DataFrame) -> None:
     assert attributes["att_tenure_days"].skew() > 2
 
 
+def test_ads_with_attributes_are_the_same_ads_and_are_clicked_by_them(
+    tmp_path: Path, rows: pd.DataFrame
+) -> None:
+    facts = write_campaign(tmp_path, ROWS, ADS, seed=1, ad_attributes=True)
+    found = pd.read_csv(facts.impressions, keep_default_na=False, na_values=[""])
+    of_ads = Columns().ad_attributes(found.columns)
+    assert of_ads == ["ad_format", "ad_price"]
+    unclicked = [name for name in rows if name != "clicked"]
+    pd.testing.assert_frame_equal(found[unclicked], rows[unclicked])
+    assert (found.groupby("message_id")[of_ads].nunique() == 1).all(axis=None)
+    assert facts.truth is not None
+    truth = pd.read_csv(facts.truth)["click_probability"]
+    rates = truth.groupby(found["ad_format"]).mean()
+    assert rates["image"] < rates["video"]
+    assert truth.corr(found["ad_price"], method="spearman") < -0.1
+
+
 def test_ads_are_sentences_of_a_dozen_topics(rows: pd.DataFrame) -> None:
     texts = rows["text"].drop_duplicates()
     assert len(texts) == ADS
