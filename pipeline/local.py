@@ -35,13 +35,16 @@ LOG_FILE = "run.log"
 _DATA_FACTS = ("rows", "impressions", "clicks", "ads", "texts", "split", "bad_rows", "warnings")
 
 
-def run(config: PipelineConfig, display: Display, *, again: bool = False) -> RunRecord:
+def run(
+    config: PipelineConfig, display: Display, *, again: bool = False, until: str | None = None
+) -> RunRecord:
     """Runs the pipeline from the CSV to the push.
 
     Args:
         config: the settings.
         display: shows the progress.
         again: push the model even if it was withdrawn.
+        until: the node that is the last to run; None to push.
 
     Returns:
         The record of the run, which is also in the run's folder; its status says how it ended.
@@ -65,18 +68,22 @@ def run(config: PipelineConfig, display: Display, *, again: bool = False) -> Run
             )
         record = _new_record(config, data)
         with hold(record.folder), guarded():
-            _run(config, record, display, again)
+            _run(config, record, display, again, until)
             _report(record, display)
     return record
 
 
-def _run(config: PipelineConfig, record: RunRecord, display: Display, again: bool) -> None:
+def _run(
+    config: PipelineConfig, record: RunRecord, display: Display, again: bool, until: str | None
+) -> None:
     record.write()
     logging.getLogger("components").setLevel(logging.INFO)
     try:
         with output_to(record.folder / LOG_FILE):
-            _run_or_reuse(config, record, display, again)
+            _run_or_reuse(config, record, display, again, until)
         record.status, record.exit_code = "pushed", 0
+        if until is not None:
+            record.status, record.message = "not pushed", f"ended after {until}"
     except (Exception, Interrupted) as error:
         if number := received():
             raise _interrupted(number, record) from None
@@ -123,18 +130,21 @@ def _new_record(config: PipelineConfig, data: InputSummary) -> RunRecord:
     )
 
 
-def _run_or_reuse(config: PipelineConfig, record: RunRecord, display: Display, again: bool) -> None:
+def _run_or_reuse(
+    config: PipelineConfig, record: RunRecord, display: Display, again: bool, until: str | None
+) -> None:
     """Runs the nodes, unless an earlier run did all that they would do."""
     if config.cache:
         record.cache_key = run_cache_key(config)
         earlier = find_unchanged(record, config.folder)
         if earlier is not None:
             with display.step("every node") as step:
-                reuse(earlier, record)
+                reuse(earlier, record, until)
                 step.note = f"cached: nothing changed since run {earlier.run_id}"
             return
-    _run_nodes(_load(config, display, again), record, display)
-    record.push_cache_key = push_cache_key(config.pusher.serving_root)
+    _run_nodes(_load(config, display, again), record, display, until)
+    if until is None:
+        record.push_cache_key = push_cache_key(config.pusher.serving_root)
 
 
 def _load(config: PipelineConfig, display: Display, again: bool) -> LocalNodes:
@@ -145,8 +155,9 @@ def _load(config: PipelineConfig, display: Display, again: bool) -> LocalNodes:
     return LocalNodes(config, prepared)
 
 
-def _run_nodes(nodes: LocalNodes, record: RunRecord, display: Display) -> None:
-    for node in nodes.ids:
+def _run_nodes(nodes: LocalNodes, record: RunRecord, display: Display, until: str | None) -> None:
+    last = len(nodes.ids) if until is None else nodes.ids.index(until) + 1
+    for node in nodes.ids[:last]:
         start = time.monotonic()
         result = NodeRecord(id=node, state="failed", seconds=0)
         record.nodes.append(result)

@@ -18,6 +18,7 @@ from components.output_file import write_text
 Status = Literal[
     "running",
     "pushed",
+    "not pushed",
     "not blessed",
     "withdrawn",
     "stopped by data",
@@ -53,7 +54,7 @@ class RunRecord(BaseModel):
     Attributes:
         run_id: the time it began.
         folder: where its log, this record and its report are.
-        status: how it ended; running until then.
+        status: how it ended; running until then. Not pushed: it was asked to end before the push.
         exit_code: of the command.
         message: why it did not push, if it did not.
         findings: what is wrong with the data, if that stopped it, and what else was noticed in it.

@@ -11,18 +11,22 @@ from pipeline.run_record import RunRecord
 
 _HEADLINES = {
     "pushed": "[bold green]Pushed[/] as version {version}",
+    "not pushed": "[bold]Not pushed[/], as asked: {message}",
     "not blessed": "[bold red]Not blessed[/], nothing was pushed",
     "stopped by data": "[bold red]Stopped by the data[/], nothing was pushed",
     "withdrawn": "[bold red]Withdrawn before[/], nothing was pushed",
     "failed": "[bold red]Failed[/]",
 }
 
+_AS_ASKED = ("pushed", "not pushed")
+
 
 def show(record: RunRecord, console: Console) -> None:
     """Prints how a run ended, why, where everything is and what to do next."""
     console.print()
-    console.print(_HEADLINES[record.status].format(version=record.version))
-    if all(node.state == "cached" for node in record.nodes) and record.status == "pushed":
+    headline = _HEADLINES[record.status]
+    console.print(headline.format(version=record.version, message=record.message))
+    if record.status in _AS_ASKED and all(node.state == "cached" for node in record.nodes):
         console.print("Nothing changed since an earlier run: every node came from the cache.")
     data = record.data
     impressions = data.get("impressions", data["rows"])  # an old record has rows alone
@@ -37,7 +41,8 @@ def show(record: RunRecord, console: Console) -> None:
     for line in _verdict(record):
         console.print(line, markup=False)
     refused_by_gate = any(line.startswith("FAIL") for line in _verdict(record))
-    if record.status != "pushed" and not (record.status == "not blessed" and refused_by_gate):
+    said = record.status in _AS_ASKED or (record.status == "not blessed" and refused_by_gate)
+    if not said:
         console.print(printable(record.message), markup=False)
     models = record.config["pusher"]["serving_root"]
     if record.status == "pushed":

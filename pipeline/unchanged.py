@@ -59,14 +59,23 @@ def find_unchanged(record: RunRecord, folder: Path) -> RunRecord | None:
     return None
 
 
-def reuse(earlier: RunRecord, record: RunRecord) -> None:
-    """Puts the outputs of an earlier run into the record of one that has nothing to do."""
+def reuse(earlier: RunRecord, record: RunRecord, until: str | None = None) -> None:
+    """Puts the outputs of an earlier run into the record of one that has nothing to do.
+
+    Args:
+        earlier: the earlier run, which pushed.
+        record: the one that has nothing to do.
+        until: its last node, if it is not to push.
+    """
     record.nodes = [
         NodeRecord(id=node.id, state="cached", seconds=0, outputs=node.outputs)
         for node in earlier.nodes
     ]
-    record.version = earlier.version
-    record.push_cache_key = earlier.push_cache_key
+    if until is None:
+        record.version = earlier.version
+        record.push_cache_key = earlier.push_cache_key
+    else:
+        del record.nodes[[node.id for node in record.nodes].index(until) + 1 :]
 
 
 def _digests(path: str | Path | None, pattern: str = "*") -> dict[str, str]:

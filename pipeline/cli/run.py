@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from components.errors import InputError, printable
 from pipeline.cli.options import ConfigFile, Overrides, load_settings, path, quiet
+
+# By name here: the graph itself imports TFX.
+Until = Literal["example_gen", "schema_gate", "transform", "trainer", "evaluator", "validator"]
 
 
 def run(
@@ -19,6 +22,9 @@ def run(
     again: Annotated[
         bool, typer.Option("--again", help="Push the model even if it was withdrawn.")
     ] = False,
+    until: Annotated[
+        Until | None, typer.Option(help="End after this node, and push nothing.")
+    ] = None,
 ) -> None:
     """Run the pipeline: from the CSV to pushed models."""
     from pipeline.display import Display
@@ -27,7 +33,7 @@ def run(
 
     settings = load_settings(config, overrides)
     display = Display()
-    record = run_locally(settings, display, again=again)
+    record = run_locally(settings, display, again=again, until=until)
     show(record, display.console)
     raise typer.Exit(record.exit_code)
 
