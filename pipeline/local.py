@@ -27,6 +27,7 @@ from pipeline.prepare import as_of_newest_span, check_data, check_machine, prepa
 from pipeline.quiet import output_to
 from pipeline.run_record import NodeRecord, RunRecord, Status, hold
 from pipeline.unchanged import find_unchanged, reuse, run_cache_key
+from pipeline.unused import unused_left_out
 
 if TYPE_CHECKING:
     from pipeline.local_nodes import LocalNodes
@@ -148,7 +149,7 @@ def _run_or_reuse(
 
 
 def _load(config: PipelineConfig, display: Display, again: bool) -> LocalNodes:
-    with display.step("load TFX"):
+    with display.step("load TFX"), unused_left_out():
         from pipeline.local_nodes import LocalNodes
     with display.step("text encoder"):
         prepared = prepare(config, again)

@@ -6,13 +6,15 @@ import os
 import shlex
 import sys
 import warnings
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from components.errors import InputError
+from pipeline.unused import unused_left_out
 
 if TYPE_CHECKING:
     from pipeline.config import PipelineConfig
@@ -63,11 +65,13 @@ def folder_of_runs(config: Path | None, overrides: list[str]) -> Path:
     return Path("runs") if config is None else load_settings(config, overrides).folder
 
 
-def quiet() -> AbstractContextManager[None]:
-    """Keeps what libraries print from the terminal."""
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps what libraries print from the terminal, and what they need not import out."""
     from pipeline.quiet import output_to
 
-    return output_to(Path(os.devnull))
+    with output_to(Path(os.devnull)), unused_left_out():
+        yield
 
 
 def pairs(attributes: str, option: str = "--attributes") -> dict[str, str]:
