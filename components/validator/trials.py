@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the tokenizer's ops
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
 
-from components import signature_names
 from components.errors import InputError
 from components.features import (
     ALLOWED_AD_IDS,
@@ -24,6 +24,7 @@ from components.features import (
 
 Tensors = dict[str, np.ndarray]
 
+_SERVING = "serve"  # The tag of what TF Serving loads.
 _BEST = 5  # Ads that a recommender is asked for.
 _USERS = 3  # How many users ask for them.
 _UNSEEN = b"An ad that nobody has seen, after %d that somebody has."
@@ -58,9 +59,17 @@ def read_rows(split: str, count: int, columns: Columns) -> list[tf.train.Example
 
 
 def trials_of(folder: Path, rows: Sequence[tf.train.Example]) -> dict[str, Trial]:
-    """Asks a model in this process; returns, by signature, what a server must answer to what."""
-    model = tf.saved_model.load(str(folder))
-    return {name: _trial(function, rows) for name, function in model.signatures.items()}
+    """Asks a model in this process; returns, by signature, what a server must answer to what.
+
+    In a session, which loads a model in a fraction of the time that `tf.saved_model.load` takes.
+    """
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        signatures = tf.compat.v1.saved_model.load(session, [_SERVING], str(folder)).signature_def
+        return {
+            name: _trial(session, signature, rows)
+            for name, signature in signatures.items()
+            if signature.inputs  # one that begins with __ runs what initializes the model
+        }
 
 
 def _column(rows: Sequence[tf.train.Example], name: str, dtype: tf.DType) -> np.ndarray:
@@ -71,19 +80,23 @@ def _column(rows: Sequence[tf.train.Example], name: str, dtype: tf.DType) -> np.
     return np.array([np.nan if value is None else value for value in values], np.float32)
 
 
-def _trial(function: Any, rows: Sequence[tf.train.Example]) -> Trial:
-    specs = signature_names.inputs_of(function)
-    groups = [rows[:1], rows[:_USERS] if K in specs else rows]
-    requests = [{key: _input(group, key, spec) for key, spec in specs.items()} for group in groups]
-    return Trial(requests, [_ask(function, specs, request) for request in requests])
+def _trial(session: Any, signature: SignatureDef, rows: Sequence[tf.train.Example]) -> Trial:
+    takes = {name: tf.as_dtype(info.dtype) for name, info in signature.inputs.items()}
+    groups = [rows[:1], rows[:_USERS] if K in takes else rows]
+    requests = [
+        {name: _input(group, name, dtype) for name, dtype in takes.items()} for group in groups
+    ]
+    return Trial(requests, [_ask(session, signature, request) for request in requests])
 
 
-def _ask(function: Any, specs: Mapping[str, tf.TensorSpec], request: Tensors) -> Tensors:
-    inputs = {name: tf.constant(values, specs[name].dtype) for name, values in request.items()}
-    return {name: output.numpy() for name, output in signature_names.call(function, inputs).items()}
+def _ask(session: Any, signature: SignatureDef, request: Tensors) -> Tensors:
+    outputs = {name: info.name for name, info in signature.outputs.items()}
+    feeds = {signature.inputs[name].name: values for name, values in request.items()}
+    answer: Tensors = session.run(outputs, feeds)
+    return answer
 
 
-def _input(rows: Sequence[tf.train.Example], name: str, spec: tf.TensorSpec) -> np.ndarray:
+def _input(rows: Sequence[tf.train.Example], name: str, dtype: tf.DType) -> np.ndarray:
     if name == EXAMPLES:
         return np.array([row.SerializeToString() for row in rows], object)
     if name == K:
@@ -92,7 +105,7 @@ def _input(rows: Sequence[tf.train.Example], name: str, spec: tf.TensorSpec) -> 
         return np.array([], object)
     if name == MINIMUM_PROBABILITY:
         return np.array(0.0, np.float32)
-    return _column(rows, name, spec.dtype)
+    return _column(rows, name, dtype)
 
 
 def _value(feature: tf.train.Feature) -> bytes | float | None:
