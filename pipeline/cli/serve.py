@@ -11,6 +11,7 @@ from rich.console import Console
 
 from components.errors import InputError, printable
 from pipeline.cli.options import AdAttributes, Models, pairs, path, quiet
+from serving.server.protos_only import import_protos_only
 
 
 def predict(
@@ -56,6 +57,7 @@ def ask(
 ) -> None:
     """Ask the pushed models over gRPC: starts a local server, asks it, stops it."""
     with quiet():
+        import_protos_only()
         from serving.ask import ask as ask_models
 
         answer = ask_models(
