@@ -6,8 +6,8 @@ SHELL := bash
 
 BIN := .venv/bin
 PACKAGES := pipeline components serving
-# Two at a time; the tests of a file share what is slow to make.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two at a time; the tests of a file share what is slow to make. tests/conftest.py has the order.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' Makefile

@@ -5,6 +5,9 @@ TensorFlow is imported late: what hands the tests out reads this file too, and n
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -24,6 +27,18 @@ PROGRAMS = {
     "prism": "it is built where Go is, https://go.dev/doc/install",
 }
 
+# Files of tests by how long they take together, those of a minute and more.
+LONGEST = (
+    "test_kubeflow.py",
+    "test_gate.py",
+    "test_run.py",
+    "test_job_servers.py",
+    "test_pipeline_vs_stock_tfx.py",
+    "test_combinations.py",
+)
+
+MakeOnce = Callable[[str, Callable[[Path], None]], Path]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -40,8 +55,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first: what is broken shows within minutes."""
-    items.sort(key=lambda item: item.get_closest_marker("e2e") is not None)
+    """The longest files first, so that no worker is left alone with one at the end."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Makes a folder for all workers: the first that comes makes it, the others wait."""
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # then each worker's is a folder in the common one
+        common = common.parent
+
+    def once(name: str, make: Callable[[Path], None]) -> Path:
+        folder, is_made = common / name, common / f"{name}.made"
+        with (common / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not is_made.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                is_made.touch()
+        return folder
+
+    return once
 
 
 @pytest.fixture(scope="session")

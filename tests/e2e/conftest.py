@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -9,9 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from pipeline.config import load_config
+from pipeline.display import Display
+from pipeline.local import run
 from pipeline.run_record import RunRecord, read_record
 from pipeline.samples.campaign import write_campaign
+from pipeline.summary import show
+from tests.conftest import MakeOnce
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = """\
@@ -67,28 +74,36 @@ class Campaign:
     def run(self, *overrides: str) -> subprocess.CompletedProcess[str]:
         return self.twotower(*self.arguments(*overrides))
 
+    def run_here(self, *overrides: str) -> tuple[RunRecord, str]:
+        """Runs in this process, which has imported TFX; returns what the terminal says, too."""
+        record = run(load_config(self.folder / "config.yaml", overrides), Display())
+        out = io.StringIO()
+        show(record, Console(file=out, width=200))
+        return record, out.getvalue()
+
     def record(self) -> RunRecord:
         """Of the newest run."""
         return read_record(max((self.folder / "runs" / "small").glob("2*")))
 
 
+def write_settings_and_data(folder: Path) -> Campaign:
+    write_campaign(folder / "data", rows=4000, ads=30, seed=5)
+    (folder / "config.yaml").write_text(SETTINGS.format(folder=folder))
+    return Campaign(folder)
+
+
 @pytest.fixture(scope="session")
 def new_campaign(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Campaign]:
     """Makes a campaign in a folder of its own."""
-
-    def make() -> Campaign:
-        folder = tmp_path_factory.mktemp("a campaign")
-        write_campaign(folder / "data", rows=4000, ads=30, seed=5)
-        (folder / "config.yaml").write_text(SETTINGS.format(folder=folder))
-        return Campaign(folder)
-
-    return make
+    return lambda: write_settings_and_data(tmp_path_factory.mktemp("a campaign"))
 
 
 @pytest.fixture(scope="session")
-def pushed(new_campaign: Callable[[], Campaign]) -> Campaign:
-    """A campaign that one run has pushed models for."""
-    campaign = new_campaign()
-    result = campaign.run()
-    assert result.returncode == 0, result.stdout + result.stderr
-    return campaign
+def pushed(make_once: MakeOnce) -> Campaign:
+    """A campaign that one run has pushed models for; what comes after may not push."""
+
+    def make(folder: Path) -> None:
+        result = write_settings_and_data(folder).run()
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    return Campaign(make_once("a pushed campaign", make))

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import csv
-import io
 import random
 import re
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from components.features import MODELS
-from pipeline.config import load_config
-from pipeline.display import Display
-from pipeline.local import run
 from pipeline.run_record import RunRecord
 from pipeline.samples.campaign import write_campaign
-from pipeline.summary import show
+from tests.e2e.conftest import Campaign
 
 pytestmark = pytest.mark.e2e
 
@@ -55,10 +50,7 @@ EVAL_ROWS = 3_000  # the last of a campaign
 
 def ask(folder: Path, *overrides: str) -> tuple[RunRecord, str]:
     """Runs in this process; returns the record, and what the terminal says at the end."""
-    record = run(load_config(folder / "config.yaml", overrides), Display())
-    out = io.StringIO()
-    show(record, Console(file=out, width=200))
-    return record, out.getvalue()
+    return Campaign(folder).run_here(*overrides)
 
 
 def line_of(rule: str, said: str) -> str:

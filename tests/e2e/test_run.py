@@ -27,6 +27,7 @@ from components.trainer.serving_ops import unsupported_ops
 from pipeline.local import LOG_FILE
 from pipeline.run_record import read_record
 from tests.e2e.weights import tower_weights
+from tests.serving.small_models import twotower
 
 if TYPE_CHECKING:
     from conftest import Campaign
@@ -81,10 +82,7 @@ def test_predictions_of_one_row_and_of_a_csv_are_the_pushed_models(
 
     out = tmp_path / "predicted.csv"
     data = pushed.folder / "data/impressions.csv"
-    many = pushed.twotower(
-        "predict", "--models", str(pushed.serving), "--csv", str(data), "--out", str(out)
-    )
-    assert many.returncode == 0, many.stderr
+    twotower("predict", "--models", pushed.serving, "--csv", data, "--out", out)
     with data.open() as before, out.open() as after:
         given, predicted = list(csv.DictReader(before)), list(csv.DictReader(after))
     assert len(given) == len(predicted)
@@ -117,17 +115,28 @@ def test_a_second_run_takes_everything_from_the_cache(pushed: Campaign) -> None:
     assert versions(pushed) == {model: ["1"] for model in MODELS}
 
 
+def test_a_run_until_a_node_looks_and_pushes_nothing(pushed: Campaign) -> None:
+    result = pushed.twotower(*pushed.arguments(), "--until", "evaluator")
+    assert result.returncode == 0
+    assert "Not pushed, as asked: ended after evaluator" in result.stdout
+    assert "PASS  AUC of clicks" in result.stdout
+    record = pushed.record()
+    assert (record.status, record.version) == ("not pushed", None)
+    assert record.nodes[-1].id == "evaluator"
+    assert (record.folder / "report.html").exists()
+
+
 def test_a_model_that_is_not_blessed_is_not_pushed_and_the_reason_is_said(
     pushed: Campaign,
 ) -> None:
-    result = pushed.run("evaluator.min_auc=0.99")
-    assert result.returncode == 3
-    assert "Not blessed, nothing was pushed" in result.stdout
-    (line,) = [line for line in result.stdout.splitlines() if line.startswith("FAIL")]
+    record, said = pushed.run_here("evaluator.min_auc=0.99")
+    assert (record.status, record.exit_code) == ("not blessed", 3)
+    assert "Not blessed, nothing was pushed" in said
+    (line,) = [line for line in said.splitlines() if line.startswith("FAIL")]
     assert "AUC of clicks" in line
     assert "at least 0.99" in line
     assert versions(pushed) == {model: ["1"] for model in MODELS}
-    assert pushed.record().status == "not blessed"
+    assert pushed.record() == record
 
 
 def test_anomalies_stop_the_run_before_anything_is_trained(
@@ -137,11 +146,11 @@ def test_anomalies_stop_the_run_before_anything_is_trained(
     changed = text.replace('"25-34"', '"twenty-five"')
     assert changed != text
     (tmp_path / "changed.csv").write_text(changed)
-    result = pushed.run(f"data.input={tmp_path}/changed.csv")
-    assert result.returncode == 4
-    assert "att_age" in result.stdout
-    assert "twenty-five" in result.stdout
-    assert pushed.record().nodes[-1].id == "schema_gate"
+    record, said = pushed.run_here(f"data.input={tmp_path}/changed.csv")
+    assert (record.status, record.exit_code) == ("stopped by data", 4)
+    assert "att_age" in said
+    assert "twenty-five" in said
+    assert record.nodes[-1].id == "schema_gate"
     assert versions(pushed) == {model: ["1"] for model in MODELS}
 
 
