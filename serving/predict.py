@@ -6,27 +6,52 @@ import csv as csv_format
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+from tensorflow.core.framework.types_pb2 import DataType
 
 from components.errors import InputError
-from components.evaluator.score import ClickModel
 from components.example_gen.csv_types import TEXT, convert
-from components.features import CLICK_MODEL, PROBABILITY, Columns
+from components.features import (
+    AS_SHOWN_SIGNATURE,
+    CLICK_MODEL,
+    PROBABILITY,
+    RAW_SIGNATURE,
+    Columns,
+)
 from components.output_file import output_file
 from components.serving_root import in_service
-from serving.raw_rows import RawRows, typed, types_for
+from serving.raw_rows import STRING, RawRows, typed, types_for
+from serving.server.c_api import Tensor
+from serving.server.saved_model import SavedModel
+from serving.server.status import ServingError
+
+_BATCH = 8192
 
 
 class Predictor:
-    """The click model in service.
+    """The click model in service, without TensorFlow's Python, as the server has it.
 
     Raises:
-        InputError: nothing is in service.
+        InputError: nothing is in service, or it cannot be loaded.
     """
 
     def __init__(self, serving_root: Path) -> None:
-        folder = in_service(serving_root).folder(CLICK_MODEL)
-        self._model = ClickModel(str(folder))
+        version = in_service(serving_root)
+        folder = version.folder(CLICK_MODEL)
+        try:
+            self._model = SavedModel(folder, version.number)
+        except ServingError as error:
+            raise InputError(f"{folder}: {error.message}") from None
+        signatures = self._model.signatures
+        # Clicks are predicted where the ads were shown, if the model learned what that does.
+        self._signature = signatures.get(AS_SHOWN_SIGNATURE, signatures[RAW_SIGNATURE])
+        self._inputs = {
+            name: STRING if info.dtype == DataType.DT_STRING else DataType.Name(info.dtype)
+            for name, info in sorted(self._signature.inputs.items())
+        }
         self._columns = Columns.of_model(folder)
 
     def one(self, attributes: Mapping[str, str], text: str) -> float:
@@ -39,7 +64,7 @@ class Predictor:
         Raises:
             InputError: an attribute that the model does not have, or that is not of its type.
         """
-        inputs = self._model.inputs
+        inputs = self._inputs
         known = [name for name in inputs if name != self._columns.text]
         unknown = sorted(set(attributes) - set(known))
         if unknown:
@@ -49,7 +74,7 @@ class Predictor:
         values = {name: attributes.get(name) for name in known} | {self._columns.text: text}
         types = types_for("", inputs, inputs)
         row = pa.table({name: _typed(name, values[name], types[name]) for name in inputs})
-        return float(self._model.score(row)[0])
+        return float(self._score(row)[0])
 
     def csv(self, csv: Path, out: Path) -> int:
         """Writes the rows of an input as CSV: their own values, then their click probability.
@@ -60,7 +85,7 @@ class Predictor:
         Raises:
             InputError: the input cannot be used, or lacks a column that the model needs.
         """
-        rows = RawRows(csv, self._columns, self._model.inputs, [self._columns.text])
+        rows = RawRows(csv, self._columns, self._inputs, [self._columns.text])
         if PROBABILITY in rows.types:
             raise InputError(f"{csv}: has a column {PROBABILITY} already; give it another name")
         with (
@@ -70,10 +95,36 @@ class Predictor:
             writer = csv_format.writer(file, lineterminator="\n")
             writer.writerow([*rows.types, PROBABILITY])
             for texts in rows.texts():
-                scores = self._model.score(typed(texts, rows.types, csv))
+                scores = self._score(typed(texts, rows.types, csv))
                 columns = [column.to_pylist() for column in texts.columns]
                 writer.writerows(zip(*columns, map(float, scores), strict=True))
         return rows.count
+
+    def _score(self, rows: pa.Table) -> np.ndarray:
+        """Returns the probabilities of a click [N] of the rows; null is a missing value."""
+        output = self._signature.outputs[PROBABILITY].name
+        scores = []
+        for start in range(0, len(rows), _BATCH):
+            part = rows.slice(start, _BATCH)
+            feeds = {
+                info.name: Tensor.of_proto(_proto(part[name], info.dtype))
+                for name, info in sorted(self._signature.inputs.items())
+            }
+            scores.append(self._model.run(feeds, [output])[0].array())
+        return np.concatenate(scores).astype(np.float64)
+
+
+def _proto(column: pa.ChunkedArray, dtype: int) -> TensorProto:
+    """Returns a column [N] as an input: a missing string is "", a missing number NaN."""
+    proto = TensorProto(dtype=dtype)
+    proto.tensor_shape.dim.add(size=len(column))
+    if dtype == DataType.DT_STRING:
+        texts = pc.fill_null(column, "").cast(pa.binary())
+        proto.string_val.extend(texts.to_pylist())
+    else:
+        numbers = pc.fill_null(column.cast(pa.float32()), np.nan).to_numpy()
+        proto.tensor_content = numbers.tobytes()
+    return proto
 
 
 def _typed(column: str, value: str | None, data_type: pa.DataType) -> pa.Array:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import tensorflow as tf
 
 from components.errors import InputError
 from components.example_gen.csv_reader import check_input, read_batches
@@ -16,6 +15,8 @@ from components.example_gen.settings import ReadingSettings
 from components.example_gen.spans import find_input
 from components.features import Columns
 
+STRING = "string"  # which is equal to tf.string, and takes no import of TensorFlow
+
 
 class RawRows:
     """The rows of a CSV input, read in blocks as often as it is iterated over.
@@ -23,7 +24,8 @@ class RawRows:
     Args:
         csv: a file or a folder of files.
         columns: which columns hold the text, the ids, the label and the attributes.
-        inputs: the columns that the model takes, with their types; other columns stay text.
+        inputs: the columns that the model takes, with TensorFlow's name of their types, or those
+            types; other columns stay text.
         required: columns whose values may not be empty.
 
     Attributes:
@@ -39,7 +41,7 @@ class RawRows:
         self,
         csv: Path,
         columns: Columns,
-        inputs: Mapping[str, tf.DType],
+        inputs: Mapping[str, object],
         required: Sequence[str] = (),
     ) -> None:
         self._csv = csv
@@ -89,7 +91,7 @@ def _convert(name: str, texts: pa.ChunkedArray, data_type: pa.DataType, csv: obj
 
 
 def types_for(
-    csv: object, names: Iterable[str], inputs: Mapping[str, tf.DType]
+    csv: object, names: Iterable[str], inputs: Mapping[str, object]
 ) -> dict[str, pa.DataType]:
     """Returns the type in which each of the columns `names` is read.
 
@@ -100,11 +102,11 @@ def types_for(
     absent = [name for name in inputs if name not in names]
     if absent:
         raise InputError(f"{csv}: no column {', '.join(absent)}; the model needs it, if only empty")
-    numbers = {name for name, dtype in inputs.items() if dtype != tf.string}
+    numbers = {name for name, dtype in inputs.items() if dtype != STRING}
     return {name: NUMBER if name in numbers else TEXT for name in names}
 
 
-def read_ads(csv: Path, columns: Columns, inputs: Mapping[str, tf.DType]) -> pa.Table:
+def read_ads(csv: Path, columns: Columns, inputs: Mapping[str, object]) -> pa.Table:
     """Reads a catalogue: each ad id once, with its text and attributes, in the order of the input.
 
     Args:
@@ -116,7 +118,7 @@ def read_ads(csv: Path, columns: Columns, inputs: Mapping[str, tf.DType]) -> pa.
         InputError: the input cannot be used, or an ad id has several texts or attributes.
     """
     required = [columns.ad_id, columns.text]
-    inputs = {**dict.fromkeys(required, tf.string), **inputs}
+    inputs = {**dict.fromkeys(required, STRING), **inputs}
     names = list(inputs)
     rows = RawRows(csv, columns, inputs, required).table().select(names)
     ads = rows.group_by(names, use_threads=False).aggregate([])  # in order, without threads

@@ -30,6 +30,7 @@ def predict(
 ) -> None:
     """Predict clicks with the pushed models: of one user and ad, or of every row of a CSV."""
     with quiet():
+        import_protos_only()
         from serving.predict import Predictor
 
         predictor = Predictor(models)
