@@ -22,6 +22,10 @@ _SHUFFLED_TOGETHER = 64  # Blocks whose rows are mixed with each other.
 _FOLDED_TOGETHER = 1 << 22  # Rows, at most about.
 _MOST_LEFT = 0.9  # Share of the rows that folding may leave; above, it would buy nothing.
 
+# Lets a dataset trace a function as it is: AutoGraph would look for Python loops and conditions on
+# tensors in all that it calls, a sixth of the time that Trainer takes on small data.
+as_written = tf.autograph.experimental.do_not_convert
+
 
 @dataclass(frozen=True)
 class Impressions:
@@ -153,19 +157,21 @@ def batches(
     if shuffle_seed is not None:
         blocks = blocks.shuffle(4 * _SHUFFLED_TOGETHER, seed=shuffle_seed)
     rows = blocks.batch(_SHUFFLED_TOGETHER).map(
-        lambda some: tf.reshape(
-            tf.io.decode_raw(tf.strings.reduce_join(some), tf.int32), [-1, impressions.columns]
+        as_written(
+            lambda some: tf.reshape(
+                tf.io.decode_raw(tf.strings.reduce_join(some), tf.int32), [-1, impressions.columns]
+            )
         )
     )
     if shuffle_seed is not None:
         seeds = tf.data.Dataset.random(shuffle_seed, rerandomize_each_iteration=True).batch(2)
         rows = tf.data.Dataset.zip(rows, seeds).map(
-            lambda some, seed: tf.random.experimental.stateless_shuffle(some, seed)
+            as_written(lambda some, seed: tf.random.experimental.stateless_shuffle(some, seed))
         )
     tables = {name: tf.constant(values) for name, values in ads.items()}
     return (
         rows.rebatch(batch_size)
-        .map(lambda some: _batch(some, tables, impressions), tf.data.AUTOTUNE)
+        .map(as_written(lambda some: _batch(some, tables, impressions)), tf.data.AUTOTUNE)
         .apply(tf.data.experimental.assert_cardinality(-(-impressions.rows // batch_size)))
         .prefetch(tf.data.AUTOTUNE)
     )

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from components.features import Columns
-from components.trainer.impressions import Impressions, ImpressionsWriter, fold
+from components.trainer.impressions import Impressions, ImpressionsWriter, as_written, fold
 from components.trainer.training_data import TrainingData
 from components.trainer.transform_graph import Column, TransformGraph, flat
 from components.transform.lookup import unique_rows
@@ -105,7 +105,7 @@ def write_compact(
     raw = (
         tf.data.TFRecordDataset(examples, "GZIP")
         .batch(_BLOCK)
-        .map(lambda batch: _compact(batch, transform, columns), tf.data.AUTOTUNE)
+        .map(as_written(lambda batch: _compact(batch, transform, columns)), tf.data.AUTOTUNE)
         .prefetch(4)
     )
     draw, thin = np.random.default_rng(seed), np.random.default_rng([seed, 1])
