@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 import traceback
+from contextlib import ExitStack
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -157,18 +158,22 @@ def _load(config: PipelineConfig, display: Display, again: bool) -> LocalNodes:
 
 
 def _run_nodes(nodes: LocalNodes, record: RunRecord, display: Display, until: str | None) -> None:
-    last = len(nodes.ids) if until is None else nodes.ids.index(until) + 1
-    for node in nodes.ids[:last]:
-        start = time.monotonic()
-        result = NodeRecord(id=node, state="failed", seconds=0)
-        record.nodes.append(result)
-        try:
-            with display.step(node) as step:
-                result.state, result.outputs = nodes.run(node)
-                step.note = "cached" if result.state == "cached" else ""
-        finally:
-            result.seconds = time.monotonic() - start
-        record.write()
+    ids = nodes.ids if until is None else nodes.ids[: nodes.ids.index(until) + 1]
+    with ExitStack() as meanwhile:
+        for node in ids:
+            start = time.monotonic()
+            result = NodeRecord(id=node, state="failed", seconds=0)
+            record.nodes.append(result)
+            try:
+                with display.step(node) as step:
+                    result.state, result.outputs = nodes.run(node)
+                    step.note = "cached" if result.state == "cached" else ""
+            finally:
+                result.seconds = time.monotonic() - start
+            record.write()
+            if node == "trainer" and result.state == "done" and "validator" in ids:
+                # The trial server loads the exports while the evaluator judges them.
+                meanwhile.enter_context(nodes.serving_early(result.outputs["model"]))
     record.version = nodes.pushed_version
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from ml_metadata.proto import metadata_store_pb2
@@ -10,7 +12,9 @@ from tfx.dsl.compiler import compiler, constants
 from tfx.orchestration import metadata
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.utils import path_utils
 
+from components.validator.model_server import serving_early
 from pipeline.beam import beam_arguments
 from pipeline.config import PipelineConfig
 from pipeline.graph import create_pipeline
@@ -45,6 +49,7 @@ class LocalNodes:
             self._ir, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: datetime.now().isoformat()}
         )
         self._deployment = runner_utils.extract_local_deployment_config(self._ir)
+        self._config = config
         self._connection = connection
         self._nodes = {
             node.pipeline_node.node_info.id: node.pipeline_node for node in self._ir.nodes
@@ -70,6 +75,12 @@ class LocalNodes:
         assert launched is not None  # no node of the graph is optional
         with store:
             return self._result(store.store, launched.execution_id)
+
+    def serving_early(self, model: str) -> AbstractContextManager[None]:
+        """Starts the validator's server of the exports in the folder of a model's artifact."""
+        if self._config.validator.image is not None:
+            return nullcontext()
+        return serving_early(Path(path_utils.serving_model_path(model)), None)
 
     def _result(
         self, store: Any, execution_id: int

@@ -14,7 +14,7 @@ _PACKAGES = (
     "google.cloud.bigquery",
     "google.cloud.bigquery_storage_v1",
     "google.cloud.pubsub",
-    "googleapiclient",
+    "googleapiclient.discovery",
     "pymongo",
     "sklearn",
 )

@@ -40,13 +40,16 @@ class ModelServer:
         process: of the server.
         channel: to it.
         log: where it writes to.
+
+    Attributes:
+        log: the same.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], channel: grpc.Channel, log: Path) -> None:
         self._status = model_service_pb2_grpc.ModelServiceStub(channel)
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self._process = process
-        self._log = log
+        self.log = log
 
     def wait(self, seconds: float) -> dict[str, str]:
         """Waits until every model answers or never will.
@@ -95,8 +98,29 @@ class ModelServer:
         return status.status.error_message if status.state == _STATES.END else None
 
     def _last_lines(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return " / ".join(lines[-_LOG_TAIL:]) or "it said nothing"
+
+
+# Servers that were started before anything is asked of them, by what they serve.
+_early: dict[tuple[Path, str | None], ModelServer] = {}
+
+
+@contextmanager
+def serving_early(models: Path, image: str | None) -> Iterator[None]:
+    """Lets a server load exports while this process does something else.
+
+    `serve`, within the context, takes this server where it is asked for the same.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _started(models, image, Path(folder, "log")) as server,
+    ):
+        _early[models, image] = server
+        try:
+            yield
+        finally:
+            del _early[models, image]
 
 
 @contextmanager
@@ -111,6 +135,19 @@ def serve(models: Path, image: str | None, log: Path) -> Iterator[ModelServer]:
     Raises:
         InputError: there is no Docker to run the image in.
     """
+    early = _early.get((models, image))
+    if early is None:
+        with _started(models, image, log) as server:
+            yield server
+        return
+    try:
+        yield early
+    finally:
+        shutil.copy(early.log, log)
+
+
+@contextmanager
+def _started(models: Path, image: str | None, log: Path) -> Iterator[ModelServer]:
     with tempfile.TemporaryDirectory() as folder, log.open("wb") as output:
         if image is None:
             target, command = _local(models, Path(folder))
