@@ -13,9 +13,9 @@ from components import signature_names
 
 
 def input_types(signature: Any) -> dict[str, tf.DType]:
-    """Returns the columns that a signature takes, with their types."""
+    """Returns the columns that a signature takes in the order of their names, with their types."""
     specs = signature_names.inputs_of(signature)
-    return {name: spec.dtype for name, spec in specs.items()}
+    return {name: specs[name].dtype for name in sorted(specs)}
 
 
 def to_tensor(column: pa.ChunkedArray, dtype: tf.DType) -> tf.Tensor:
