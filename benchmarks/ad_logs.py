@@ -1,7 +1,7 @@
 """Rare clicks and what ad logs hold: each setting beside the same training without it.
 
     python -m benchmarks.ad_logs
-    python -m benchmarks.ad_logs --seeds 1
+    python -m benchmarks.ad_logs attributes --seeds 1
 
 Thinned: the sample campaign at a click rate of 0.4%, whole, thinned by `trainer.keep_negatives`,
 and thinned before by someone else, who says so in `data.columns.weight`. All are tested on the same
@@ -9,6 +9,9 @@ rows, which nobody thinned, by their true click probabilities: the AUC is that e
 
 Attributes of ads: the sample campaign whose ads have a format and a price, with and without these
 columns, on rows drawn at random and on ads that training has not seen.
+
+Several texts: MovieLens with content only, a film's title and genres as one text or as BERT's pair,
+beside the title alone.
 
 Counted: a campaign of few kinds of users, one row an impression, beside the same rows folded.
 
@@ -21,16 +24,18 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 import typer
 from scipy.stats import spearmanr
 
-from benchmarks.quality import CONFIGS, show, sigmoid
+from benchmarks.quality import CACHE, CONFIGS, area, movielens, show, sigmoid, towers
 from benchmarks.quality_data import Data, Split, compact, read, split_ads, split_rows
 from components.metrics import Weights, auc
 from components.trainer.context import leave_context_out
@@ -39,6 +44,8 @@ from components.trainer.settings import ModelSettings, TrainerSettings
 from components.trainer.training import predict, train
 from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import ADS, CONTEXT, USER
+from components.transform import text_encoder
+from components.transform.settings import TextEncoderSettings
 from pipeline.config import load_config
 from pipeline.samples.campaign import write_campaign
 
@@ -55,8 +62,9 @@ def rare_clicks() -> tuple[Data, np.ndarray]:
         return read(facts.impressions), pd.read_csv(facts.truth)["click_probability"].to_numpy()
 
 
-def thinned(data: Data, truth: np.ndarray, seeds: int) -> pd.DataFrame:
+def thinned(seeds: int) -> pd.DataFrame:
     """Returns what training on all rows, and on a share of those without a click, comes to."""
+    data, truth = rare_clicks()
     settings = load_config(CONFIGS / "demo.yaml", _RARE)
     found = []
     for seed in range(seeds):
@@ -134,6 +142,43 @@ def attributes(seeds: int) -> pd.DataFrame:
                 result = _rare(given, truth, split, settings, 1.0, None)
                 found.append({"an ad is its": f"{name}, on unseen {tested}", **result})
     return pd.DataFrame(found)
+
+
+def several_texts(seeds: int) -> pd.DataFrame:
+    """Returns the AUC on MovieLens by what is embedded of a film, content only."""
+    data = movielens()
+    rows = pd.read_csv(CACHE / "movielens" / "impressions.csv", usecols=["text"])["text"]
+    films = rows.groupby(data.ads).first().str.rsplit(". ", n=1)
+    titles, genres = films.str[0], films.str[1]
+    found = []
+    for name, texts, pair in (
+        ("title", titles, False),
+        ("title and genres, joined", titles + "\n" + genres, False),
+        ("title and genres, pair", titles + "\n" + genres, True),
+    ):
+        embedded = dataclasses.replace(data, vectors=_embed(texts.tolist(), pair))
+        for seed in range(seeds):
+            splits = {"rows": split_rows(data, seed), "films": split_ads(data, seed)}
+            for tested, split in splits.items():
+                outcome = towers("movielens-content")(embedded, split)
+                reached = area(data.labels[split.test], outcome.probabilities)
+                found.append({"embedded": f"{name}, on unseen {tested}", "AUC": reached})
+    return pd.DataFrame(found)
+
+
+def _embed(texts: list[str], pair: bool) -> np.ndarray:
+    settings = TextEncoderSettings(pair=pair)
+    encoder = text_encoder.load(
+        text_encoder.compile_encoder(
+            settings.encoder,
+            settings.preprocessor,
+            settings.max_tokens,
+            settings.cache.expanduser(),
+            settings.pair,
+        )
+    )
+    batches = tf.data.Dataset.from_tensor_slices(texts).batch(64)
+    return np.concatenate([encoder(batch) for batch in batches])
 
 
 def counted(seeds: int) -> pd.DataFrame:
@@ -242,13 +287,23 @@ def _order(found: np.ndarray, quality: np.ndarray, expected: np.ndarray) -> dict
     }
 
 
-def main(seeds: Annotated[int, typer.Option(min=1, help="Repetitions of each.")] = 5) -> None:
+CHAPTERS: dict[str, tuple[str, Callable[[int], pd.DataFrame]]] = {
+    "positions": ("Better ads were shown lower", positions),
+    "counted": ("400,000 impressions by 40 kinds of users of 20 ads", counted),
+    "several_texts": ("MovieLens 100K, content only", several_texts),
+    "attributes": ("100,000 impressions of 400 ads with a format and a price", attributes),
+    "thinned": (f"{ROWS:,} impressions, of which {CLICK_RATE:.1%} are clicked", thinned),
+}
+
+
+def main(
+    chapters: Annotated[list[str] | None, typer.Argument(help=", ".join(CHAPTERS))] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Repetitions of each.")] = 5,
+) -> None:
     """Print what every setting comes to, beside training without it."""
-    show("Better ads were shown lower", positions(seeds))
-    show("400,000 impressions by 40 kinds of users of 20 ads", counted(seeds))
-    show("100,000 impressions of 400 ads with a format and a price", attributes(seeds))
-    title = f"{ROWS:,} impressions, of which {CLICK_RATE:.1%} are clicked"
-    show(title, thinned(*rare_clicks(), seeds))
+    for name in chapters or CHAPTERS:
+        title, measure = CHAPTERS[name]
+        show(title, measure(seeds))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ Nothing else in the project spells a column or a tensor; the rest asks this modu
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -54,6 +56,9 @@ TRAIN = "train"
 EVAL = "eval"
 
 
+_Name = Annotated[str, Field(min_length=1)]
+
+
 class Columns(BaseModel):
     """What each column of the CSV is for."""
 
@@ -67,7 +72,11 @@ class Columns(BaseModel):
         min_length=1,
         description="Start of every attribute of an ad beside its text; none to read none.",
     )
-    text: str = Field("text", min_length=1, description="The ad's text.")
+    text: _Name | Annotated[tuple[_Name, ...], Field(min_length=2)] = Field(
+        "text",
+        description="The ad's text; several columns, as in [headline, body], where it has more "
+        "than one.",
+    )
     ad_id: str = Field("message_id", min_length=1, description="The ad's id.")
     label: str = Field("clicked", min_length=1, description="1 if the user clicked, else 0.")
     user_id: str | None = Field(None, description="The user's id, where the data has one.")
@@ -92,6 +101,11 @@ class Columns(BaseModel):
         return self
 
     @property
+    def ad_texts(self) -> list[str]:
+        """The columns that hold the ad's texts."""
+        return [self.text] if isinstance(self.text, str) else list(self.text)
+
+    @property
     def is_counted(self) -> bool:
         """Whether a row stands for several impressions."""
         return self.impressions is not None
@@ -114,6 +128,15 @@ class Columns(BaseModel):
     def of_model(folder: Path) -> Columns:
         """Reads the columns that an exported model was made for."""
         return Columns.model_validate_json((folder / COLUMNS_FILE).read_text(encoding="utf-8"))
+
+    def split_text(self, text: str) -> dict[str, str]:
+        """Returns by column what a person wrote as one text: a line each, the last has the rest.
+
+        It is the reverse of `ad_text.joined`.
+        """
+        columns = self.ad_texts
+        lines = text.split("\n", len(columns) - 1)
+        return dict(zip_longest(columns, lines, fillvalue=""))
 
     def context(self, training_only: Iterable[str]) -> list[str]:
         """Returns the columns that are known in training only, in alphabetical order."""
@@ -152,7 +175,7 @@ class Columns(BaseModel):
     def _roles(self) -> dict[str | None, str]:
         """What the columns are for that are named one by one."""
         return {
-            self.text: "ad text",
+            **dict.fromkeys(self.ad_texts, "ad text"),
             self.ad_id: "ad id",
             self.label: "label",
             self.user_id: "user id",
@@ -164,10 +187,10 @@ class Columns(BaseModel):
 
     def texts(self) -> list[str]:
         """Returns the columns that are names or texts, whatever they look like."""
-        named = (self.text, self.ad_id, self.user_id, self.position)
+        named = (*self.ad_texts, self.ad_id, self.user_id, self.position)
         return [name for name in named if name is not None]
 
     def required(self) -> list[str]:
         """Returns the columns that every file must have, beside at least one attribute."""
-        named = [self.text, self.ad_id, *self.outcome, self.user_id, self.position]
+        named = [*self.ad_texts, self.ad_id, *self.outcome, self.user_id, self.position]
         return [name for name in named if name is not None]

@@ -66,6 +66,15 @@ class PipelineConfig(Settings):
         return self
 
     @model_validator(mode="after")
+    def _a_pair_is_of_two(self) -> PipelineConfig:
+        texts = self.data.columns.ad_texts
+        if self.text_encoder.pair and len(texts) != 2:
+            raise ValueError(
+                f"text_encoder.pair needs two columns in data.columns.text, not {', '.join(texts)}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _context_is_not_known_to_requests(self) -> PipelineConfig:
         columns = self.data.columns
         if self.model.served_position is not None and columns.position is None:
@@ -73,7 +82,7 @@ class PipelineConfig(Settings):
                 "model.served_position needs the name of a column in data.columns.position"
             )
         for name in columns.context(self.model.training_only):
-            if name in columns.attributes([name]) or name in {columns.text, columns.ad_id}:
+            if name in columns.attributes([name]) or name in {*columns.ad_texts, columns.ad_id}:
                 raise ValueError(f"{name} is asked of every request, so not known in training only")
         return self
 

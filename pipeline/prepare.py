@@ -171,7 +171,11 @@ def compile_encoder(config: PipelineConfig) -> Path:
 
     settings = config.text_encoder
     return text_encoder.compile_encoder(
-        settings.encoder, settings.preprocessor, settings.max_tokens, settings.cache
+        settings.encoder,
+        settings.preprocessor,
+        settings.max_tokens,
+        settings.cache,
+        settings.pair,
     )
 
 

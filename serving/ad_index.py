@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import tensorflow as tf
 
 from components.features import MODELS, RECOMMENDER, Columns
 from components.pusher.publish import publish
@@ -99,19 +100,10 @@ def _values(column: np.ndarray) -> pa.Array:
 
 
 def _catalogue(ads: pa.Table, embeddings: Floats, towers: Towers) -> Catalogue:
-    columns, inputs = towers.columns, towers.item_tower.inputs
-    ids, texts = (_bytes(ads[name]) for name in (columns.ad_id, columns.text))
-    attributes = {
-        name: to_tensor(ads[name], dtype).numpy()
-        for name, dtype in inputs.items()
-        if name not in (columns.ad_id, columns.text)
-    }
-    return Catalogue(ids, texts, embeddings, attributes)
+    inputs = {name: to_tensor(ads[name], dtype) for name, dtype in towers.item_tower.inputs.items()}
+    ad_ids = to_tensor(ads[towers.columns.ad_id], tf.string)
+    return Catalogue.of(towers.columns, ad_ids, inputs, embeddings)
 
 
 def _keys(ads: pa.Table) -> list[tuple[str | float | None, ...]]:
     return list(zip(*(column.to_pylist() for column in ads.columns), strict=True))
-
-
-def _bytes(column: pa.ChunkedArray) -> list[bytes]:
-    return column.cast(pa.binary()).to_pylist()

@@ -48,7 +48,7 @@ def ask(
     Args:
         serving_root: the folder that a run pushed to.
         attributes: of the user; those not given are missing.
-        text: of the ad.
+        text: of the ad; a line each where it has several.
         best: how many of the running ads to recommend.
         ad_attributes: of the ad; those not given are missing.
 
@@ -77,12 +77,11 @@ def ask(
             twotower_client.Client(
                 f"unix:{socket}",
                 timeout=_TIMEOUT,
-                text_column=columns.text,
                 ad_id_column=columns.ad_id,
             ) as client,
         ):
             try:
-                return _ask(client, attributes, text, best, ad_attributes)
+                return _ask(client, attributes, columns.split_text(text), best, ad_attributes)
             except grpc.RpcError as error:
                 raise InputError(f"{serving_root}: {error.details()}") from None
             except twotower_client.InputError as error:
@@ -92,13 +91,13 @@ def ask(
 def _ask(
     client: twotower_client.Client,
     attributes: Mapping[str, str],
-    text: str,
+    texts: Mapping[str, str],
     best: int | None,
     ad_attributes: Mapping[str, str],
 ) -> Answer:
     clicks = client.click_probability(
         {name: [value] for name, value in attributes.items()},
-        [text],
+        {name: [text] for name, text in texts.items()},
         ad_attributes={name: [value] for name, value in ad_attributes.items()},
     )
     ads = client.top_k(attributes, best).ads if best is not None else []

@@ -59,19 +59,20 @@ class Predictor:
 
         Args:
             attributes: of the user and the ad; the ids, too, where the model takes them.
-            text: of the ad.
+            text: of the ad; a line each where it has several.
 
         Raises:
             InputError: an attribute that the model does not have, or that is not of its type.
         """
         inputs = self._inputs
-        known = [name for name in inputs if name != self._columns.text]
+        texts = self._columns.split_text(text)
+        known = [name for name in inputs if name not in texts]
         unknown = sorted(set(attributes) - set(known))
         if unknown:
             raise InputError(
                 f"no attribute {', '.join(unknown)} in the model; it has {', '.join(known)}"
             )
-        values = {name: attributes.get(name) for name in known} | {self._columns.text: text}
+        values = {name: attributes.get(name) for name in known} | texts
         types = types_for("", inputs, inputs)
         row = pa.table({name: _typed(name, values[name], types[name]) for name in inputs})
         return float(self._score(row)[0])
@@ -85,7 +86,7 @@ class Predictor:
         Raises:
             InputError: the input cannot be used, or lacks a column that the model needs.
         """
-        rows = RawRows(csv, self._columns, self._inputs, [self._columns.text])
+        rows = RawRows(csv, self._columns, self._inputs, self._columns.ad_texts)
         if PROBABILITY in rows.types:
             raise InputError(f"{csv}: has a column {PROBABILITY} already; give it another name")
         with (

@@ -196,7 +196,7 @@ class Previewer:
         return [
             name
             for name in self._towers.item_tower.inputs
-            if name not in (columns.ad_id, columns.text)
+            if name not in (columns.ad_id, *columns.ad_texts)
         ]
 
     def preview(
@@ -205,7 +205,7 @@ class Previewer:
         """Returns what is expected of each text.
 
         Args:
-            texts: the texts.
+            texts: the texts; those of an ad that has several, a line each.
             attributes: of the ads that have these texts; those not given are missing.
 
         Raises:
@@ -218,10 +218,12 @@ class Previewer:
                 f"{', '.join(self.ad_attributes) or 'none'}"
             )
         columns = self._towers.columns
+        lines = [columns.split_text(text) for text in texts]
         ads: dict[str, Sequence[str | None]] = {
             name: [attributes.get(name)] * len(texts) for name in self.ad_attributes
         }
-        ads |= {columns.text: texts, columns.ad_id: [None] * len(texts)}
+        ads |= {name: [each[name] for each in lines] for name in columns.ad_texts}
+        ads |= {columns.ad_id: [None] * len(texts)}
         inputs = self._towers.item_tower.inputs
         embeddings = self._towers.embed_ads(_typed(ads, types_for("", ads, inputs)))
         rates = self._rates(embeddings)

@@ -117,7 +117,7 @@ def read_ads(csv: Path, columns: Columns, inputs: Mapping[str, object]) -> pa.Ta
     Raises:
         InputError: the input cannot be used, or an ad id has several texts or attributes.
     """
-    required = [columns.ad_id, columns.text]
+    required = [columns.ad_id, *columns.ad_texts]
     inputs = {**dict.fromkeys(required, STRING), **inputs}
     names = list(inputs)
     rows = RawRows(csv, columns, inputs, required).table().select(names)

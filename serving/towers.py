@@ -12,6 +12,7 @@ import tensorflow_text  # noqa: F401  registers the tokenizer's ops
 from numpy.typing import NDArray
 
 from components import signature_names
+from components.ad_text import joined
 from components.features import ITEM_TOWER, LOGIT_EMBEDDING, RAW_SIGNATURE, USER_TOWER, Columns
 from components.raw_columns import input_types, to_tensor
 from components.serving_root import in_service
@@ -86,7 +87,8 @@ class Towers:
     def embed_ads(self, ads: pa.Table) -> Floats:
         """Returns the logit embeddings [N, D] of ads."""
         # Like lengths together: BERT pads the texts of a call to the longest of them.
-        order = pc.sort_indices(pc.utf8_length(ads[self.columns.text])).to_numpy()
+        texts = joined(ads, self.columns.ad_texts)
+        order = pc.sort_indices(pc.utf8_length(texts)).to_numpy()
         embeddings = self.item_tower.embed(ads.take(order))
         back = np.empty_like(order)
         back[order] = np.arange(len(order))

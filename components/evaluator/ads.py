@@ -23,7 +23,7 @@ class AdsFn(beam.CombineFn):
     """
 
     def __init__(self, columns: Columns) -> None:
-        self._ad = [columns.ad_id, columns.text]
+        self._ad = [columns.ad_id, *columns.ad_texts]
         self._label = columns.label
 
     def create_accumulator(self) -> list[pa.Table]:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.ad_text import joined
 from components.evaluator.files import read_file
 from components.evaluator.value_counts import COUNT, VALUE
 from components.features import PROBABILITY, Columns
@@ -35,7 +36,7 @@ def with_training_rows(
     rows: pa.Table, training_texts: Mapping[str, int], columns: Columns
 ) -> pa.Table:
     """Adds to rows [N] how many rows of the train split have their text."""
-    texts = rows[columns.text].combine_chunks().dictionary_encode()
+    texts = joined(rows, columns.ad_texts).combine_chunks().dictionary_encode()
     counts = [training_texts.get(text, 0) for text in texts.dictionary.to_pylist()]
     training_rows = np.array(counts, np.int64)[texts.indices.to_numpy()]
     return rows.append_column(TRAINING_ROWS, pa.array(training_rows))

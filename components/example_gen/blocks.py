@@ -122,7 +122,7 @@ def _checks(
     """Yields column, what is expected there, and whether each row has it [rows]."""
     columns, time = settings.columns, settings.split.time
     yield from outcomes.checks(rows, columns, required)
-    for name in (columns.text, columns.ad_id):
+    for name in (*columns.ad_texts, columns.ad_id):
         if name in required:
             text = rows[name].cast(pa.string())
             has_text = pc.match_substring_regex(text, _VISIBLE).fill_null(False)

@@ -286,7 +286,7 @@ class _Check:
         if ads:
             named = _listed([ad.decode() for ad in ads[:_SHOWN_OF_A_KIND]], len(ads))
             yield (
-                f"{self._names.ad_id} with more than one {self._names.text} "
+                f"{self._names.ad_id} with more than one {' or '.join(self._names.ad_texts)} "
                 f"(each row's own counts): {', '.join(named)}"
             )
 
@@ -392,13 +392,16 @@ class _Check:
         return profile
 
     def _count_ads(self, rows: pa.Table) -> None:
-        ad_id, text = self._names.ad_id, self._names.text
-        names = [name for name in (ad_id, text) if name in self._required]
+        ad_id, texts = self._names.ad_id, self._names.ad_texts
+        names = [name for name in (ad_id, *texts) if name in self._required]
         if not names:
             return
         distinct = rows.group_by(names).aggregate([]).to_pydict()
-        for ad, its_text in zip_longest(distinct.get(ad_id, []), distinct.get(text, [])):
-            self._texts_of[ad].update([hash(its_text)] if text in names else [])
+        columns_of_texts = [distinct[name] for name in texts if name in names]
+        for ad, its_texts in zip_longest(
+            distinct.get(ad_id, []), zip(*columns_of_texts, strict=True)
+        ):
+            self._texts_of[ad].update([hash(its_texts)] if columns_of_texts else [])
 
 
 def _listed(items: Sequence[str], count: int) -> list[str]:

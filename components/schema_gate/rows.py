@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.dsl.io import fileio
 
+from components.ad_text import joined
 from components.example_blocks import read_blocks
 from components.features import EVAL, TRAIN, Columns
 from components.findings import Finding
@@ -26,6 +27,8 @@ _SHOWN = 3  # values of a column that are shown
 _SHOWN_CHARACTERS = 40
 
 _MISSING = 0  # the number of a missing value
+
+_BINARY, _TEXT = pa.large_binary(), pa.large_string()
 
 
 class Numbered(NamedTuple):
@@ -63,10 +66,12 @@ class Rows:
         self._separators = separators or {}
         self._columns = columns
         self._attributes = columns.attributes(feature.name for feature in schema.feature)
-        names = {*self._attributes, columns.text, columns.ad_id, *columns.outcome}
+        names = {*self._attributes, *columns.ad_texts, columns.ad_id, *columns.outcome}
         features = [feature for feature in schema.feature if feature.name in names]
         self._schema = schema_pb2.Schema(feature=features)
         self._texts = {each.name for each in features if each.type == schema_pb2.BYTES}
+        self._ad_text = ", ".join(columns.ad_texts)
+        self._texts.add(self._ad_text)
 
     def unseen_values(self, most: float) -> Iterator[Finding]:
         """Yields the text attributes of which many eval rows have a value that training lacks.
@@ -84,7 +89,7 @@ class Rows:
         Args:
             most: Most share of the eval rows.
         """
-        yield from self._unseen(self._columns.text, "ads that training lacks", most)
+        yield from self._unseen(self._ad_text, "ads that training lacks", most)
 
     def leaks(self, most: float) -> Iterator[Finding]:
         """Yields the columns that predict the click almost alone.
@@ -140,7 +145,12 @@ class Rows:
             )
             for block in read_blocks(sorted(fileio.glob(f"{folder}/*")), self._schema)
         ]
-        return pa.concat_tables(batches)
+        rows = pa.concat_tables(batches)
+        if self._ad_text in rows.column_names:
+            return rows
+        texts = {name: rows[name].cast(_BINARY).cast(_TEXT) for name in self._columns.ad_texts}
+        whole = joined(pa.table(texts), self._columns.ad_texts)
+        return rows.append_column(self._ad_text, whole.cast(_BINARY).dictionary_encode())
 
     def _number(self, name: str) -> Numbered:
         columns = [split[name] for split in self._splits]

@@ -151,18 +151,17 @@ class Exporter:
             self._model.item_logit_embedding(*self._ads(self._transform.from_request(some)))
             for some in tf.data.Dataset.from_tensor_slices(ads).batch(1024)
         ]
-        named = (self._columns.ad_id, self._columns.text)
-        return Catalogue(
-            list(columns[self._columns.ad_id]),
-            list(columns[self._columns.text]),
+        return Catalogue.of(
+            self._columns,
+            tf.constant(columns[self._columns.ad_id], tf.string),
+            ads,
             tf.concat(parts, axis=0).numpy(),
-            {name: values.numpy() for name, values in ads.items() if name not in named},
         )
 
     def _any_ad(self) -> dict[str, list[Any]]:
         """An ad to warm up with, which meets BERT."""
-        nothing = missing(self._transform.ad_inputs)
-        return nothing | {self._columns.text: ["An ad that nobody has seen."]}
+        texts = {name: ["An ad that nobody has seen."] for name in self._columns.ad_texts}
+        return missing(self._transform.ad_inputs) | texts
 
 
 def _specs(inputs: Mapping[str, tf.DType]) -> dict[str, tf.TensorSpec]:

@@ -174,8 +174,8 @@ def _compact(
 
 
 def _columns_of_ads(transform: TransformGraph, columns: Columns) -> list[str]:
-    """Returns the columns that tell ads apart: the id, the text, then the attributes."""
-    return list(dict.fromkeys([columns.ad_id, columns.text, *transform.ad_inputs]))
+    """Returns the columns that tell ads apart: the id, the texts, then the attributes."""
+    return list(dict.fromkeys([columns.ad_id, *columns.ad_texts, *transform.ad_inputs]))
 
 
 def _outcome(raw: Mapping[str, Column], columns: Columns) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

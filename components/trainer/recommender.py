@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from components import signature_names
+from components.ad_text import joined_tensor
 from components.features import (
     AD_IDS,
     ALLOWED_AD_IDS,
@@ -92,9 +93,10 @@ class Catalogue:
 
     Attributes:
         ad_ids: [n] ids, each once.
-        texts: [n] their texts.
+        texts: [n] their texts, see ad_text.joined.
         embeddings: [n, D] float32 logit embeddings, as the item tower returns them.
-        attributes: [n] by column, as a request has it: what else the item tower takes of them.
+        attributes: [n] by column, as a request has it: what else the item tower takes of them,
+            their attributes, and each text where an ad has several.
     """
 
     ad_ids: Sequence[bytes]
@@ -102,9 +104,31 @@ class Catalogue:
     embeddings: np.ndarray
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    @staticmethod
+    def of(
+        columns: Columns, ad_ids: tf.Tensor, ads: Mapping[str, tf.Tensor], embeddings: np.ndarray
+    ) -> Catalogue:
+        """Makes a catalogue of n ads.
+
+        Args:
+            columns: which columns hold the texts and the ids.
+            ad_ids: each once [n].
+            ads: what the item tower takes of them, [n] by column.
+            embeddings: their logit embeddings [n, D] float32.
+        """
+        texts = joined_tensor([ads[name] for name in columns.ad_texts])
+        attributes = {
+            name: values.numpy()
+            for name, values in ads.items()
+            if name not in (columns.ad_id, columns.text)
+        }
+        return Catalogue(ad_ids.numpy().tolist(), texts.numpy().tolist(), embeddings, attributes)
+
     def columns(self, columns: Columns) -> dict[str, np.ndarray]:
         """Returns the columns of the ads by their names."""
-        named = {columns.ad_id: self.ad_ids, columns.text: self.texts}
+        named = {columns.ad_id: self.ad_ids}
+        if isinstance(columns.text, str):
+            named[columns.text] = self.texts
         return {name: np.array(each, object) for name, each in named.items()} | {**self.attributes}
 
 

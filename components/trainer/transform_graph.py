@@ -65,7 +65,7 @@ class TransformGraph:
         of_users = columns.user_attributes(self._spec)
         of_ads = columns.ad_attributes(self._spec)
         self._user = {USER: _Part(transform_fn, of_users, USER_ONE_HOT)}
-        self._ad = {ADS: _Part(transform_fn, [columns.text], AD_EMBEDDING)}
+        self._ad = {ADS: _Part(transform_fn, columns.ad_texts, AD_EMBEDDING)}
         if of_ads:
             self._ad[AD_ATTRIBUTES] = _Part(transform_fn, of_ads, AD_ONE_HOT)
         if USER_ID_ONE_HOT in transform_fn.structured_outputs:

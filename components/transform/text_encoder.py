@@ -18,6 +18,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the tokenizers' ops
 
+from components.ad_text import split_pair
 from components.errors import InputError
 
 MINILM = "minilm"
@@ -63,7 +64,13 @@ def fingerprint(folder: str | Path) -> str:
     return _read_record(Path(folder))["fingerprint"]
 
 
-def compile_encoder(encoder: str, preprocessor: str | None, max_tokens: int, cache: Path) -> Path:
+def compile_encoder(
+    encoder: str,
+    preprocessor: str | None,
+    max_tokens: int,
+    cache: Path,
+    pair: bool = False,
+) -> Path:
     """Compiles a text encoder, unless the cache has it, and returns its folder.
 
     Args:
@@ -72,20 +79,22 @@ def compile_encoder(encoder: str, preprocessor: str | None, max_tokens: int, cac
         max_tokens: longer texts are cut. A preprocessor without `bert_pack_inputs` cuts where it
             always does.
         cache: where compiled encoders are kept.
+        pair: whether a text is its first line and the rest of it, BERT's pair of sentences.
 
     Raises:
         InputError: an encoder that cannot be loaded or lacks TF Hub's BERT interface.
     """
     sources = _sources(encoder, preprocessor)
     cache = cache.expanduser()
-    folder = cache / _hash([str(_FORMAT), str(max_tokens), *map(_identity, sources)])
+    how = [str(_FORMAT), str(max_tokens), *(["pair"] if pair else [])]
+    folder = cache / _hash([*how, *map(_identity, sources)])
     if _is_whole(folder):
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".compiling-", dir=cache) as scratch:
         made = Path(scratch) / "encoder"
-        _save(_model(encoder, preprocessor, max_tokens), made)
-        _write_record(made, _hash([str(_FORMAT), str(max_tokens), *map(_contents, sources)]))
+        _save(_model(encoder, preprocessor, max_tokens, pair), made)
+        _write_record(made, _hash([*how, *map(_contents, sources)]))
         _publish(made, folder)
     return folder
 
@@ -121,23 +130,29 @@ def _sources(encoder: str, preprocessor: str | None) -> list[str]:
     return [preprocessor, encoder]
 
 
-def _model(encoder: str, preprocessor: str | None, max_tokens: int) -> tf.Module:
+def _model(encoder: str, preprocessor: str | None, max_tokens: int, pair: bool) -> tf.Module:
     if preprocessor is None:
         from components.transform.minilm import MiniLM
 
-        return MiniLM(max_tokens)
-    return _HubPair(preprocessor, encoder, max_tokens)
+        return MiniLM(max_tokens, pair=pair)
+    return _HubPair(preprocessor, encoder, max_tokens, pair)
 
 
 class _HubPair(tf.Module):
     """A preprocessor and an encoder with TF Hub's BERT interface: texts [B] -> [B, H] float32."""
 
-    def __init__(self, preprocessor: str, encoder: str, max_tokens: int) -> None:
+    def __init__(self, preprocessor: str, encoder: str, max_tokens: int, pair: bool) -> None:
         super().__init__()
         self._names = f"the preprocessor {preprocessor} and the encoder {encoder}"
         self._preprocessor = _load_from_hub(preprocessor, "text_encoder.preprocessor")
         self._encoder = _load_from_hub(encoder, "text_encoder.encoder")
         self._max_tokens = max_tokens
+        self._pair = pair
+        if pair and not hasattr(self._preprocessor, "bert_pack_inputs"):
+            raise InputError(
+                f"text_encoder.pair: the preprocessor {preprocessor} packs no pairs of sentences "
+                "(bert_pack_inputs); leave it false"
+            )
 
     def __call__(self, texts: tf.Tensor) -> tf.Tensor:
         try:
@@ -157,8 +172,9 @@ class _HubPair(tf.Module):
     def _preprocess(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         if not hasattr(self._preprocessor, "bert_pack_inputs"):
             return self._preprocessor(texts)
-        tokens = self._preprocessor.tokenize(texts)
-        return self._preprocessor.bert_pack_inputs([tokens], tf.constant(self._max_tokens))
+        sentences = split_pair(texts) if self._pair else [texts]
+        tokens = [self._preprocessor.tokenize(sentence) for sentence in sentences]
+        return self._preprocessor.bert_pack_inputs(tokens, tf.constant(self._max_tokens))
 
 
 def _load_from_hub(handle: str, setting: str) -> Any:

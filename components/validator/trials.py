@@ -54,7 +54,8 @@ def read_rows(split: str, count: int, columns: Columns) -> list[tf.train.Example
     rows = [tf.train.Example.FromString(record) for record in records]
     if not rows:
         raise InputError(f"{split}: no rows; the models are validated with real ones")
-    rows[-1].features.feature[columns.text].bytes_list.value[:] = [_UNSEEN % (len(rows) - 1)]
+    for name in columns.ad_texts:
+        rows[-1].features.feature[name].bytes_list.value[:] = [_UNSEEN % (len(rows) - 1)]
     return rows
 
 

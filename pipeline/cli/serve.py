@@ -19,7 +19,7 @@ def predict(
     attributes: Annotated[
         str, typer.Option(help="Of one user: att_age=25-34,att_gender=female")
     ] = "",
-    text: Annotated[str | None, typer.Option(help="Of one ad.")] = None,
+    text: Annotated[str | None, typer.Option(help="Of one ad; several, a line each.")] = None,
     ad_attributes: AdAttributes = "",
     csv: Annotated[
         Path | None, typer.Option(parser=path, help="Rows to predict, instead of one.")
@@ -47,7 +47,7 @@ def predict(
 
 def ask(
     models: Models,
-    text: Annotated[str, typer.Option(help="Of one ad.")],
+    text: Annotated[str, typer.Option(help="Of one ad; several, a line each.")],
     attributes: Annotated[
         str, typer.Option(help="Of one user: att_age=25-34,att_gender=female")
     ] = "",

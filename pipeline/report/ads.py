@@ -109,7 +109,7 @@ def wilson_bounds(clicks: Integers, rows: Integers, confidence: float) -> tuple[
 
 def _ads(ads: pa.Table, columns: Columns, low: Floats, high: Floats) -> Iterator[Ad]:
     for ad, its_low, its_high in zip(ads.to_pylist(), low.tolist(), high.tolist(), strict=True):
-        text = ad[columns.text]
+        text = "\n".join(ad[name] for name in columns.ad_texts)
         yield Ad(
             id=ad[columns.ad_id],
             text=text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…",

@@ -35,6 +35,15 @@ def test_overrides_win_and_keep_their_yaml_types(file: Path) -> None:
     assert config.model.user_layers == (64, 64)
 
 
+def test_a_pair_is_made_of_two_texts(file: Path) -> None:
+    pair = ["text_encoder.pair=true"]
+    two = load_config(file, ["data.columns.text=[headline, body]", *pair])
+    assert two.data.columns.ad_texts == ["headline", "body"]
+    for texts in ([], ["data.columns.text=[headline, body, footer]"]):
+        with pytest.raises(InputError, match=r"pair needs two columns in data\.columns\.text, not"):
+            load_config(file, [*texts, *pair])
+
+
 def test_every_problem_is_named_at_once(file: Path) -> None:
     file.write_text("name: Demo!\ntrainer:\n  epochs: many\n  epoch: 3\ndata:\n  input: x\n")
     with pytest.raises(InputError) as caught:

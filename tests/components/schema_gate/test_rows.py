@@ -91,6 +91,21 @@ def test_cold_ads_are_texts_that_training_lacks(gate: Gate) -> None:
     assert finding.detail == "25.0% of the rows, at most 24.0%: An ad that is new"
 
 
+def test_a_cold_ad_of_several_texts_differs_in_one_of_them(gate: Gate) -> None:
+    train, evaluation = draw(900, 1, headline="Hot"), draw(200, 2, headline="Hot")
+    evaluation.loc[:49, "headline"] = "Cold"
+    schema = SCHEMA + SCHEMA.splitlines()[4].replace("text", "headline")
+    splits = {
+        name: pa.Table.from_pandas(frame, preserve_index=False)
+        for name, frame in (("train", train), ("eval", evaluation))
+    }
+    columns = Columns(text=("headline", "text"))
+    rows = Rows(gate.write_examples(**splits), parse(schema), columns)
+    assert list(rows.cold_ads(0.25)) == []
+    (finding,) = rows.cold_ads(0.24)
+    assert (finding.column, "Cold\nAd" in finding.detail) == ("headline, text", True)
+
+
 def test_the_auc_of_a_column_alone_is_that_of_its_click_rates(gate: Gate) -> None:
     rng = np.random.default_rng(3)
 

@@ -43,6 +43,7 @@ Names = tuple[str, ...]
 SETTINGS: dict[str, tuple[Any, ...]] = {
     "ids": (False, True),
     "ad_attributes": ((), ("ad_format", "ad_price"), ("ad_format", "ad_topics")),
+    "text": ("text", ("text", "body")),
     "keep_negatives": (1.0, 0.5),
     "log": ("label", "counts", "weight"),
     "position": (None, "average", "1"),
@@ -89,6 +90,7 @@ def log(rows: Rows) -> Rows:
             "user": f"user-{number % 20}",
             "slot": f"{number % 3}",
             "page": f"page {number % 2}",
+            "body": f"Body {len(row['text']) % 7}\nin two lines",
             "ad_format": (None, "video", "banner")[number % 3],
             "ad_price": None if number % 7 == 0 else float(number % 5),
             "ad_topics": ("a|b", "b", "c|a|b", None)[number % 4],
@@ -106,9 +108,13 @@ def graph(analyse: Callable[..., Path], log: Rows) -> Callable[..., Path]:
 
     @cache
     def of_settings(
-        ids: bool, position: str | None, training_only: Names, ad_attributes: Names
+        ids: bool,
+        position: str | None,
+        training_only: Names,
+        ad_attributes: Names,
+        text: str | Names,
     ) -> Path:
-        columns = Columns(user_id="user", position=position).model_dump()
+        columns = Columns(user_id="user", position=position, text=text).model_dump()
         return analyse(
             with_ads(log, ad_attributes),
             columns=columns,
@@ -155,8 +161,8 @@ def test_the_exports_agree(
 ) -> None:
     position, training_only = setting["position"], setting["training_only"]
     slot = None if position is None else "slot"
-    columns = Columns(user_id="user", position=slot, **LOGS[setting["log"]])
-    folder = graph(setting["ids"], slot, training_only, setting["ad_attributes"])
+    columns = Columns(user_id="user", position=slot, text=setting["text"], **LOGS[setting["log"]])
+    folder = graph(setting["ids"], slot, training_only, setting["ad_attributes"], setting["text"])
     transform = TransformGraph(str(folder), columns, training_only)
     write_examples(tmp_path / "examples.gz", with_ads(log, setting["ad_attributes"]))
     impressions, validation, ads = write_compact(
@@ -184,9 +190,8 @@ def test_the_exports_agree(
     leave_context_out(model, data, served)
     Exporter(model, transform, columns).export(tmp_path / "models", ads.catalogue())
 
-    some = {name: [row[name] or "" for row in log[:40]] for name in ("att_age", "user", "text")}
-    some["message_id"] = [row["message_id"] for row in log[:40]]
-    some |= {name: [row[name] or "" for row in log[:40]] for name in ("ad_format", "ad_topics")}
+    strings = ("att_age", "user", "text", "body", "message_id", "ad_format", "ad_topics")
+    some = {name: [row[name] or "" for row in log[:40]] for name in strings}
     for name in ("att_days", "ad_price"):
         some[name] = [np.nan if row[name] is None else row[name] for row in log[:40]]
     user, ad, click = (

@@ -142,7 +142,9 @@ def test_a_special_token_in_a_text_is_plain_text(minilm: MiniLM) -> None:
     assert row == ids(minilm, ["[ sep ]"])[0]
 
 
-def numpy_embedding(token_ids: Sequence[int], w: dict[str, np.ndarray]) -> np.ndarray:
+def numpy_embedding(
+    token_ids: Sequence[int], w: dict[str, np.ndarray], types: Sequence[int] | int = 0
+) -> np.ndarray:
     """One text's embedding by the formulas of the papers, with weights `w` in double precision."""
     config = json.loads((FOLDER / "config.json").read_text())
     heads, size = config["num_attention_heads"], config["hidden_size"]
@@ -160,7 +162,7 @@ def numpy_embedding(token_ids: Sequence[int], w: dict[str, np.ndarray]) -> np.nd
 
     x = w["embeddings.word_embeddings.weight"][list(token_ids)]
     x = x + w["embeddings.position_embeddings.weight"][: len(x)]
-    x = norm(x + w["embeddings.token_type_embeddings.weight"][0], "embeddings.LayerNorm")
+    x = norm(x + w["embeddings.token_type_embeddings.weight"][types], "embeddings.LayerNorm")
     for layer in range(config["num_hidden_layers"]):
         name = f"encoder.layer.{layer}"
         q, k, v = (split(dense(x, f"{name}.attention.self.{p}")) for p in ("query", "key", "value"))
@@ -181,6 +183,41 @@ def test_embeddings_are_those_of_a_plain_forward_pass(embed: Embed, tokenizer: T
     weights = {name: values.astype(np.float64) for name, values in weights.items()}
     expected = [numpy_embedding(row, weights) for row in authors_ids(tokenizer, texts)]
     np.testing.assert_allclose(embed(texts), expected, atol=1e-5)
+
+
+PAIRS = [
+    ("Fresh pasta", "Made by hand every day, and at your door tonight."),
+    ("日本語のテキスト", "Crème brûlée à la carte"),
+    ("word " * 100, "another " * 100),
+    ("word " * 100, "short"),
+    ("short", "word " * 100),
+    ("word " * 29, "another " * 40),
+]
+
+
+def test_pairs_are_tokenized_and_embedded_as_the_papers_say(tokenizer: Tokenizer) -> None:
+    most = 63  # for each sentence the same room
+    own = Tokenizer.from_str(tokenizer.to_str())
+    own.enable_truncation(most)
+    expected = own.encode_batch(PAIRS)
+    pair = MiniLM(most, pair=True)
+    ids, types, lengths = pair.tokenize_pair(*map(tf.constant, zip(*PAIRS, strict=True)))
+    rows = zip(ids.numpy(), types.numpy(), lengths.numpy(), strict=True)
+    found = [(row[:length].tolist(), of[:length].tolist()) for row, of, length in rows]
+    assert found == [(each.ids, each.type_ids) for each in expected]
+
+    weights = load_file(FOLDER / "model.safetensors")
+    weights = {name: values.astype(np.float64) for name, values in weights.items()}
+    vectors = [numpy_embedding(each.ids, weights, each.type_ids) for each in expected]
+    texts = tf.constant(["\n".join(each) for each in PAIRS])
+    np.testing.assert_allclose(pair(texts), vectors, atol=1e-5)
+
+
+def test_a_pair_without_a_second_sentence_is_a_text(minilm: MiniLM) -> None:
+    texts = tf.constant(["Fresh pasta", "", "word " * 200])
+    pair = MiniLM(MAX_TOKENS, pair=True)
+    np.testing.assert_allclose(pair(texts)[:2], minilm(texts)[:2], atol=1e-6)
+    assert pair(texts).shape == (3, 384)
 
 
 def test_sentences_of_one_meaning_are_nearest(embed: Embed) -> None:
