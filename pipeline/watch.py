@@ -212,11 +212,7 @@ def plan(config: PipelineConfig, since: Day | None = None, until: Day | None = N
     last = None if until is None else pattern.number(until, "--until")
     runs = _runs_by_span(config, pattern)
     done = {number for number, run in runs.items() if run.status in _DONE}
-    spans = [
-        span
-        for span in pattern.find()
-        if (last is None or span.number <= last) and _can_be_trained(span, pattern, config)
-    ]
+    spans = [span for span in pattern.find() if last is None or span.number <= last]
     if since is not None:
         first = pattern.number(since, "--since")
     elif done:
@@ -224,10 +220,11 @@ def plan(config: PipelineConfig, since: Day | None = None, until: Day | None = N
     else:
         complete = [span.number for span in spans if is_complete(span, config)]
         first = min([*runs, *complete[-1:]], default=0)
-    waiting = [span for span in spans if span.number >= first and span.number not in done]
+    waiting = (span for span in spans if span.number >= first and span.number not in done)
+    day = next((span for span in waiting if _can_be_trained(span, pattern, config)), None)
     return Plan(
-        next=waiting[0] if waiting else None,
-        is_due=bool(waiting) and is_complete(waiting[0], config),
+        next=day,
+        is_due=day is not None and is_complete(day, config),
         newest_done=pattern.name(max(done)) if done else None,
         is_over=last is not None and any(number >= last for number in done),
     )
@@ -301,7 +298,7 @@ def _line(record: RunRecord) -> str:
     if record.status == "pushed":
         return f"pushed as version {record.version}, {', '.join(facts)}"
     reasons = [str(finding) for finding in record.findings if finding.stops] or [
-        line for line in record.message.splitlines() if line.startswith("FAIL")
+        " ".join(line.split()) for line in record.message.splitlines() if line.startswith("FAIL")
     ]
     is_stopped = record.status == _STOPPED
     what = "stopped by the data, left out of later runs" if is_stopped else record.status
