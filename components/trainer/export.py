@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from components.features import (
@@ -50,14 +51,26 @@ class Exporter:
         self._user_variables = [*_values(model.user_tower), *click]
         self._item_variables = [*_values(model.item_tower), *transform.encoder_variables]
 
-    def export(self, folder: Path, catalogue: Mapping[str, Any]) -> None:
+    def export(
+        self,
+        folder: Path,
+        catalogue: Mapping[str, Any],
+        users: Mapping[str, Any] | None = None,
+    ) -> None:
         """Writes all four into `folder`, each under its name.
 
         Args:
             folder: where they go.
             catalogue: the columns of the n ads that the recommender knows, each id once; "" and
                 NaN stand for missing attributes.
+            users: the model's inputs of users as they come, for whom the recommender is to be
+                quick with very many ads; the ads' own embeddings stand in for them.
         """
+        found = self._catalogue(catalogue)
+        typical_users = found.embeddings
+        if users is not None:
+            embeddings = self._model.user_logit_embedding(*self._model.users(users))
+            typical_users = np.asarray(embeddings)
         self._export_item_tower(folder / ITEM_TOWER)
         self._export_user_tower(folder / USER_TOWER)
         self._export_click_model(folder / CLICK_MODEL)
@@ -67,7 +80,8 @@ class Exporter:
             user_embedding=lambda raw: self._model.user_logit_embedding(*self._users(raw)),
             user_variables=self._user_variables,
             user_inputs=self._transform.user_inputs,
-            catalogue=self._catalogue(catalogue),
+            catalogue=found,
+            typical_users=typical_users,
         )
 
     def _export_item_tower(self, folder: Path) -> None:

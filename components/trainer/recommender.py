@@ -30,8 +30,12 @@ from components.features import (
     Columns,
     K,
 )
+from components.trainer.bounds import axes_of, outlines_of, upper_bounds
 from components.trainer.saved_model import ExportedModule, missing
 from components.transform.lookup import lookup_rows, sort_by_fingerprint
+
+# With fewer ads every one is looked at; and for several users at a time, who share the reading.
+_MANY = 1 << 14
 
 
 def export_recommender(
@@ -42,6 +46,7 @@ def export_recommender(
     user_variables: Iterable[Any],
     user_inputs: Mapping[str, tf.DType],
     catalogue: Catalogue,
+    typical_users: np.ndarray,
 ) -> None:
     """Writes the recommender over a catalogue.
 
@@ -52,8 +57,10 @@ def export_recommender(
         user_variables: those that it computes with.
         user_inputs: the columns that describe a user, with their types.
         catalogue: the ads.
+        typical_users: logit embeddings [m, D] of users like those who will ask: the more alike, the
+            fewer ads are looked at for one. The answer does not depend on them.
     """
-    table = _Table(catalogue)
+    table = _Table(catalogue, axes_of(typical_users))
     module = ExportedModule(RECOMMENDER, user_variables)
     module.table = table
 
@@ -153,6 +160,9 @@ def replace_catalogue(recommender: Path, catalogue: Catalogue, folder: Path) -> 
     loaded.table.texts.assign(catalogue.texts)
     loaded.table.fingerprints.assign(fingerprints)
     loaded.table.embeddings.assign(catalogue.embeddings)
+    if hasattr(loaded.table, "outlines"):  # those of earlier releases have none
+        axes = loaded.table.axes.numpy()
+        loaded.table.outlines.assign(outlines_of(catalogue.embeddings, axes))
     for name, values in catalogue.attributes.items():
         loaded.table.attributes[signature_names.argument(name)].assign(values)
     signature = loaded.signatures[RAW_SIGNATURE]
@@ -177,13 +187,16 @@ def _sorted(catalogue: Catalogue) -> tuple[Catalogue, np.ndarray]:
 class _Table(tf.Module):
     """The ads of a catalogue in the order of their ids' fingerprints."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: Catalogue, axes: np.ndarray) -> None:
         super().__init__()
         catalogue, fingerprints = _sorted(catalogue)
         self.ad_ids = _resizable(np.array(catalogue.ad_ids, object))
         self.texts = _resizable(np.array(catalogue.texts, object))
         self.fingerprints = _resizable(fingerprints)
         self.embeddings = _resizable(catalogue.embeddings)
+        outlines = outlines_of(catalogue.embeddings, axes)
+        self.axes = tf.Variable(axes, trainable=False)
+        self.outlines = tf.Variable(outlines, trainable=False, shape=[len(outlines), None])
         # No signature needs them: they say which ads another catalogue shares with this one.
         self.attributes = {
             signature_names.argument(name): _resizable(values)
@@ -214,7 +227,11 @@ class _Table(tf.Module):
         rows, embeddings = tf.cond(
             tf.size(allowed) > 0,
             lambda: self._rows_of(allowed),
-            lambda: (tf.range(tf.size(self.ad_ids)), tf.identity(self.embeddings)),
+            lambda: tf.cond(
+                (tf.shape(users)[0] == 1) & (self._count() >= _MANY),
+                lambda: self._promising(users, k, excluded),
+                lambda: (tf.range(self._count()), tf.identity(self.embeddings)),
+            ),
         )
         logits = tf.matmul(users, embeddings, transpose_b=True)
         logits = tf.cond(
@@ -229,6 +246,30 @@ class _Table(tf.Module):
         chosen = tf.where(is_chosen, tf.gather(rows, best.indices), -1)
         return chosen[:, :width], tf.where(is_chosen, probabilities, 0.0)[:, :width]
 
+    def _count(self) -> tf.Tensor:
+        # Reading a variable of strings would copy them all.
+        return tf.size(self.fingerprints)
+
+    def _promising(
+        self, user: tf.Tensor, k: tf.Tensor, excluded: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the rows of all ads that can be among the k best of a user, and their embeddings.
+
+        The k ads with the highest bounds reach something; what cannot reach as much is left out.
+        """
+        bounds = upper_bounds(user, self.axes, self.outlines)[0]
+        bounds = tf.cond(
+            tf.size(excluded) > 0,
+            lambda: bounds + self._out_of_reach(excluded),
+            lambda: bounds,
+        )
+        first = tf.math.top_k(bounds, tf.minimum(tf.maximum(k, 0), tf.size(bounds)))
+        reached = tf.linalg.matvec(tf.gather(self.embeddings, first.indices), user[0])
+        # An excluded ad reaches nothing, as its bound says.
+        least = tf.reduce_min(tf.minimum(reached, first.values))
+        rows = tf.cast(tf.where(bounds >= least)[:, 0], tf.int32)
+        return rows, tf.gather(self.embeddings, rows)
+
     def _rows_of(self, ad_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns the rows of those ids that are there, each once, and their embeddings."""
         found = lookup_rows(tf.unique(ad_ids)[0], self.ad_ids, self.fingerprints)
@@ -238,7 +279,7 @@ class _Table(tf.Module):
     def _out_of_reach(self, ad_ids: tf.Tensor) -> tf.Tensor:
         """Returns what is added to the logits of all ads [n], so that none of these is chosen."""
         rows, _ = self._rows_of(ad_ids)
-        nothing = tf.zeros([tf.size(self.ad_ids)])
+        nothing = tf.zeros([self._count()])
         return tf.tensor_scatter_nd_update(
             nothing, rows[:, None], tf.fill([tf.size(rows)], -np.inf)
         )

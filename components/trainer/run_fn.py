@@ -14,11 +14,14 @@ from components.features import Columns
 from components.trainer import input_data
 from components.trainer.context import leave_context_out, served_position
 from components.trainer.export import Exporter
+from components.trainer.impressions import batches
 from components.trainer.settings import ModelSettings, TrainerSettings
 from components.trainer.training import train
 from components.trainer.training_data import FOLDER
 from components.trainer.transform_graph import TransformGraph
 from components.trainer.warm_start import warm_start
+
+_TYPICAL_USERS = 8192
 
 
 def run_fn(fn_args: FnArgs) -> None:
@@ -61,7 +64,9 @@ def run_fn(fn_args: FnArgs) -> None:
     else:
         served = served_position(transform, columns, model_settings.served_position)
         leave_context_out(model, data, served)
-    Exporter(model, transform, columns).export(Path(fn_args.serving_model_dir), ads.catalogue())
+    users, *_ = next(iter(batches(impressions, data.ads, _TYPICAL_USERS)))
+    exporter = Exporter(model, transform, columns)
+    exporter.export(Path(fn_args.serving_model_dir), ads.catalogue(), users)
 
     weight = impressions.weight + validation.weight
     facts = {

@@ -59,5 +59,6 @@ def lookup_rows(queries: tf.Tensor, keys: tf.Tensor, fingerprints: tf.Tensor) ->
         fingerprints: [m] int64, ascending.
     """
     row = tf.searchsorted(fingerprints, fingerprint(queries))
-    row = tf.minimum(row, tf.size(keys) - 1)
+    # Of as many fingerprints: to ask a variable of strings for its size would copy them.
+    row = tf.minimum(row, tf.size(fingerprints) - 1)
     return tf.where(tf.gather(keys, row) == queries, row, -1)
