@@ -237,16 +237,16 @@ def normalized_entropy(
 
 
 def calibration_interval(
-    metrics: ClickMetrics, confidence: float
+    calibration: float | None, clicks: float, confidence: float
 ) -> tuple[float, float] | tuple[None, None]:
     """Returns what clicks predicted by clicks observed may be, were as many observed again.
 
     The number of clicks counts as a Poisson's. Each end holds with the probability `confidence`.
     """
-    if metrics.calibration is None:
+    if calibration is None:
         return None, None
-    factor = math.exp(_quantile(confidence) / math.sqrt(metrics.clicks))
-    return metrics.calibration / factor, metrics.calibration * factor
+    factor = math.exp(_quantile(confidence) / math.sqrt(clicks))
+    return calibration / factor, calibration * factor
 
 
 class Reliability(NamedTuple):

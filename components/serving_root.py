@@ -30,6 +30,9 @@ READY = "ready-"  # in the work folder, with its number: a version on its way in
 # In the folder of a pushed model: the SHA-256 of each of its files, by the file's path.
 CHECKSUMS_FILE = "assets.extra/checksums.json"
 
+# In the folder of a pushed click model: the statistics of the rows that it was trained on.
+TRAINING_STATISTICS_FILE = "assets.extra/training_statistics.pb"
+
 _MODEL_FILE = "saved_model.pb"
 _MOST_DIGITS = 18  # of a version: TF Serving reads 64 bits
 

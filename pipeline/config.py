@@ -21,6 +21,7 @@ from components.trainer.settings import ModelSettings, TrainerSettings
 from components.transform.settings import TextEncoderSettings, TransformSettings
 from components.validator.settings import ValidatorSettings
 from pipeline.settings import BeamSettings, DeploySettings, TuneSettings, WatchSettings
+from serving.monitor.settings import MonitorSettings
 
 # How pydantic names the members of a union in the location of an error.
 _OF_PYDANTIC = {"str", "int", "float", "bool", "path", "none", "is-instance", "constrained-str"}
@@ -56,6 +57,7 @@ class PipelineConfig(Settings):
     validator: ValidatorSettings = ValidatorSettings()
     pusher: PusherSettings = PusherSettings()
     watch: WatchSettings = WatchSettings()
+    monitor: MonitorSettings = MonitorSettings()
     beam: BeamSettings = BeamSettings()
     deploy: DeploySettings = DeploySettings()
 

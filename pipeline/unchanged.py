@@ -22,8 +22,8 @@ from pipeline.runs import find_runs
 _PROJECT = Path(__file__).parents[1]
 _CODE = ("components", "serving", "pipeline")
 
-# Where a run is kept, tried or deployed says nothing about what its nodes do here.
-_WITHOUT_EFFECT = {"runs", "tune", "watch", "deploy"}
+# Where a run is kept, tried, judged later or deployed says nothing about what its nodes do here.
+_WITHOUT_EFFECT = {"runs", "tune", "watch", "monitor", "deploy"}
 
 
 def run_cache_key(config: PipelineConfig) -> str:

@@ -89,9 +89,13 @@ def _escape(cell: str) -> str:
 
 
 def _yaml(value: Any) -> str:
-    return (
-        "none" if value is None else json.dumps(value, default=str, ensure_ascii=False).strip('"')
-    )
+    if value is None:
+        return "none"
+    return json.dumps(value, default=_plain, ensure_ascii=False).strip('"')
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(exclude_defaults=True) if isinstance(value, BaseModel) else str(value)
 
 
 def _values(schema: dict[str, Any], root: dict[str, Any]) -> str:

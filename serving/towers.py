@@ -15,7 +15,7 @@ from components import signature_names
 from components.ad_text import joined
 from components.features import ITEM_TOWER, LOGIT_EMBEDDING, RAW_SIGNATURE, USER_TOWER, Columns
 from components.raw_columns import input_types, to_tensor
-from components.serving_root import in_service
+from components.serving_root import Version, in_service
 
 Floats = NDArray[np.float32]
 
@@ -54,12 +54,13 @@ class Tower:
 
 
 class Towers:
-    """The user tower and the item tower in service: two of one version.
+    """The user tower and the item tower: two of one version.
 
     The inner product of a user's and an ad's logit embedding is the logit of a click.
 
     Args:
-        serving_root: the folder that a run pushed to.
+        models: the folder that a run pushed to, of which the version in service is taken; or a
+            version.
 
     Attributes:
         in_service: the version that they are of.
@@ -72,8 +73,8 @@ class Towers:
         InputError: nothing is in service.
     """
 
-    def __init__(self, serving_root: Path) -> None:
-        self.in_service = in_service(serving_root)
+    def __init__(self, models: Path | Version) -> None:
+        self.in_service = models if isinstance(models, Version) else in_service(models)
         self.version = self.in_service.number
         folder = self.in_service.folder(USER_TOWER)
         self.columns = Columns.of_model(folder)

@@ -118,7 +118,9 @@ def _slice_auc(metrics: Metrics, settings: EvaluatorSettings) -> Iterator[Judgem
 def _calibration(metrics: Metrics, settings: EvaluatorSettings) -> Iterator[Judgement]:
     if settings.min_calibration is None and settings.max_calibration is None:
         return
-    low, high = calibration_interval(metrics.overall, settings.confidence)
+    low, high = calibration_interval(
+        metrics.overall.calibration, metrics.overall.clicks, settings.confidence
+    )
     yield _judgement(
         metrics.overall,
         rule="calibration",

@@ -40,7 +40,7 @@ class SliceSettings(Settings):
 
 
 class RuleSettings(Settings):
-    """What a metric must reach before a model is pushed."""
+    """What a metric must reach."""
 
     metric: str = Field(description="Its name in the results, as in balanced_accuracy.")
     at_least: float | None = Field(None, description="Least that passes.")

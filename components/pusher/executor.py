@@ -16,7 +16,7 @@ from components.local_copy import local_copy
 from components.pusher.cache_key import record_push
 from components.pusher.publish import publish
 from components.schema_gate.anomalies import read_statistics
-from components.schema_gate.checks import TRAINING_STATISTICS_FILE
+from components.serving_root import TRAINING_STATISTICS_FILE
 from components.validator.validation import read_validation
 
 # The input that TFX's Pusher does not have.

@@ -14,10 +14,7 @@ from components.schema_gate.anomalies import Statistics
 from components.schema_gate.comparison import Comparison
 from components.schema_gate.rows import Rows
 from components.schema_gate.settings import DataCheckSettings
-from components.serving_root import newest
-
-# In the folder of a click model in service, the statistics of the rows that it was trained on.
-TRAINING_STATISTICS_FILE = "assets.extra/training_statistics.pb"
+from components.serving_root import TRAINING_STATISTICS_FILE, newest
 
 
 def check_data(

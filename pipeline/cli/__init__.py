@@ -1,7 +1,8 @@
 """The `twotower` command: one module a group of commands, in the order of a user's day.
 
 Exit codes: 0 done (a run: pushed), 2 bad input or settings, 3 not blessed or withdrawn, 4 data
-anomalies, 130 and 143 stopped by Ctrl-C and SIGTERM, 1 anything else.
+anomalies, 5 a model that fails `monitor.rules`, 130 and 143 stopped by Ctrl-C and SIGTERM, 1
+anything else.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 2 bad input or settings, 3 not blessed or withdrawn, "
-    "4 data anomalies, 130 and 143 stopped by Ctrl-C and SIGTERM, 1 anything else.",
+    "4 data anomalies, 5 a model that fails monitor.rules, 130 and 143 stopped by Ctrl-C and "
+    "SIGTERM, 1 anything else.",
 )
 
 app.command(rich_help_panel="Data")(data.check)
@@ -47,6 +49,7 @@ app.command("config", rich_help_panel="Run")(run.show_config)
 app.command("runs", rich_help_panel="Look")(look.list_runs)
 app.command(rich_help_panel="Look")(look.report)
 app.command(rich_help_panel="Look")(look.compare)
+app.command(rich_help_panel="Look")(look.monitor)
 
 app.command(rich_help_panel="Serve")(serve.predict)
 app.command(rich_help_panel="Serve")(serve.ask)

@@ -17,11 +17,11 @@ import plotly.graph_objects as go
 from components.evaluator.curves import Histogram, Part, Points
 from components.evaluator.measure import Metrics
 
-_NEW = "var(--accent)"
-_OTHER = "var(--other)"
-_CLICKS = "var(--clicks)"
+NEW = "var(--accent)"
+OTHER = "var(--other)"
+CLICKS = "var(--clicks)"
 _LEAST_RECALL = 0.01
-_REFERENCE = {"color": "var(--line-strong)", "dash": "dot", "width": 1}
+REFERENCE = {"color": "var(--line-strong)", "dash": "dot", "width": 1}
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,17 @@ def quality_plots(metrics: Metrics) -> Iterator[Plot]:
 
 def training_plot(history: dict[str, list[float]]) -> Plot:
     """Returns the losses by epoch."""
-    names = {"loss": ("training", _OTHER), "val_loss": ("validation", _NEW)}
+    names = {"loss": ("training", OTHER), "val_loss": ("validation", NEW)}
     epochs = list(range(1, len(history["loss"]) + 1))
     lines = [
-        _line(epochs, history[key], name, color, mode="lines+markers")
+        xy_line(epochs, history[key], name, color, mode="lines+markers")
         for key, (name, color) in names.items()
         if key in history
     ]
     watched = history.get("val_loss", history["loss"])
     best = int(np.argmin(watched))
     kind = "Validation" if "val_loss" in history else "Training"
-    figure = _figure(lines, "epoch", "log loss")
+    figure = xy_figure(lines, "epoch", "log loss")
     figure["layout"]["yaxis"]["rangemode"] = "normal"
     return Plot(
         "training",
@@ -86,7 +86,7 @@ def training_plot(history: dict[str, list[float]]) -> Plot:
 
 def _roc(new: Points, other: Points | None, metrics: Metrics) -> Plot:
     lines = [
-        _line([0, 1], [0, 1], "by chance", _OTHER, line=_REFERENCE),
+        xy_line([0, 1], [0, 1], "by chance", OTHER, line=REFERENCE),
         *_pair(new, other),
     ]
     finding = f"A click scores above a non-click {metrics.overall.auc.value:.1%} of the time"
@@ -96,14 +96,14 @@ def _roc(new: Points, other: Points | None, metrics: Metrics) -> Plot:
         "roc",
         "ROC",
         f"{finding}.",
-        _figure(lines, "share of non-clicks above the score", "share of clicks above it"),
+        xy_figure(lines, "share of non-clicks above the score", "share of clicks above it"),
     )
 
 
 def _precision_recall(new: Points, other: Points | None, metrics: Metrics) -> Plot:
     rate = metrics.overall.clicks / metrics.overall.rows
     lines = [
-        _line([0, 1], [rate, rate], "by chance", _OTHER, line=_REFERENCE),
+        xy_line([0, 1], [rate, rate], "by chance", OTHER, line=REFERENCE),
         *_pair(_from_recall(new), _from_recall(other) if other else None),
     ]
     finding = f"{rate:.1%} of all rows clicked."
@@ -113,7 +113,7 @@ def _precision_recall(new: Points, other: Points | None, metrics: Metrics) -> Pl
             f"clicked: {metrics.overall.recall:.1%} of all clicks. By chance, {rate:.1%} would."
         )
     return Plot(
-        "precision-recall", "Precision and recall", finding, _figure(lines, "recall", "precision")
+        "precision-recall", "Precision and recall", finding, xy_figure(lines, "recall", "precision")
     )
 
 
@@ -122,7 +122,7 @@ def _reliability(new: list[Part], other: list[Part] | None, metrics: Metrics) ->
         max(part.mean_probability, part.clicks / part.rows) for part in [*new, *(other or [])]
     )
     lines = [
-        _line([0, highest], [0, highest], "calibrated", _OTHER, line=_REFERENCE),
+        xy_line([0, highest], [0, highest], "calibrated", OTHER, line=REFERENCE),
         *_pair(_rates(new), _rates(other) if other else None, mode="lines+markers"),
     ]
     calibration = metrics.overall.calibration
@@ -136,7 +136,7 @@ def _reliability(new: list[Part], other: list[Part] | None, metrics: Metrics) ->
         "reliability",
         "Reliability",
         finding,
-        _figure(lines, "predicted click rate", "observed click rate"),
+        xy_figure(lines, "predicted click rate", "observed click rate"),
     )
 
 
@@ -147,7 +147,7 @@ def _lift(parts: list[Part], metrics: Metrics) -> Plot:
         x=tenths,
         y=[part.clicks / part.rows for part in parts],
         name="observed",
-        marker={"color": _NEW, "cornerradius": 2},
+        marker={"color": NEW, "cornerradius": 2},
         hovertemplate="%{y:.1%} observed<extra></extra>",
     )
     predicted = go.Scatter(
@@ -155,11 +155,11 @@ def _lift(parts: list[Part], metrics: Metrics) -> Plot:
         y=[part.mean_probability for part in parts],
         name="predicted",
         mode="markers",
-        marker={"color": _CLICKS, "symbol": "line-ew-open", "size": 16, "line": {"width": 2}},
+        marker={"color": CLICKS, "symbol": "line-ew-open", "size": 16, "line": {"width": 2}},
         hovertemplate="%{y:.1%} predicted<extra></extra>",
     )
-    mean = _line([0.5, len(parts) + 0.5], [rate, rate], "all rows", _OTHER, line=_REFERENCE)
-    figure = _figure(
+    mean = xy_line([0.5, len(parts) + 0.5], [rate, rate], "all rows", OTHER, line=REFERENCE)
+    figure = xy_figure(
         [bars, predicted, mean], "tenth of the rows, highest scores first", "click rate"
     )
     figure["layout"]["xaxis"]["dtick"] = 1
@@ -175,7 +175,7 @@ def _lift(parts: list[Part], metrics: Metrics) -> Plot:
 
 def _distribution(histogram: Histogram) -> Plot:
     middles = [(low + high) / 2 for low, high in pairwise(histogram.edges)]
-    classes = {"non-clicks": (histogram.non_clicks, _OTHER), "clicks": (histogram.clicks, _CLICKS)}
+    classes = {"non-clicks": (histogram.non_clicks, OTHER), "clicks": (histogram.clicks, CLICKS)}
     steps = [
         go.Scatter(
             x=middles,
@@ -196,26 +196,27 @@ def _distribution(histogram: Histogram) -> Plot:
         "distribution",
         "Scores by class",
         f"The mean score of the clicks is {means[1]:.3f}, that of the non-clicks {means[0]:.3f}.",
-        _figure(steps, "predicted click rate", "share of the class"),
+        xy_figure(steps, "predicted click rate", "share of the class"),
     )
 
 
 def _pair(new: Points, other: Points | None, mode: str = "lines") -> list[go.Scatter]:
     """Returns the lines of the model in service, if it has one, and of the new one."""
-    lines = [_line(new.x, new.y, "this model", _NEW, mode=mode)]
+    lines = [xy_line(new.x, new.y, "this model", NEW, mode=mode)]
     if other is not None:
-        lines.insert(0, _line(other.x, other.y, "in service", _OTHER, mode=mode))
+        lines.insert(0, xy_line(other.x, other.y, "in service", OTHER, mode=mode))
     return lines
 
 
-def _line(
-    x: Sequence[float],
-    y: Sequence[float],
+def xy_line(
+    x: Sequence[float] | Sequence[str],
+    y: Sequence[float | None],
     name: str,
     color: str,
     mode: str = "lines",
     line: dict[str, Any] | None = None,
 ) -> go.Scatter:
+    """Returns a line through points; one that is drawn in a style of its own is for reference."""
     return go.Scatter(
         x=list(x),
         y=list(y),
@@ -227,7 +228,8 @@ def _line(
     )
 
 
-def _figure(traces: Sequence[Any], x: str, y: str) -> dict[str, Any]:
+def xy_figure(traces: Sequence[Any], x: str, y: str) -> dict[str, Any]:
+    """Returns a figure of traces, with the titles of its axes."""
     axis = {
         "gridcolor": "var(--line)",
         "linecolor": "var(--line-strong)",

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import gzip
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
-
-import plotly.offline
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from components.evaluator.verdict import Judgement, Verdict
 from components.output_file import write_text
@@ -26,6 +20,7 @@ from pipeline.report.comparison import (
     metric_values,
     side_by_side,
 )
+from pipeline.report.page import packed_plotly, template
 from pipeline.report.plots import Plot, quality_plots, training_plot
 from pipeline.report.run_artifacts import RunArtifacts, read_artifacts
 from pipeline.report.slice_table import slice_table
@@ -55,20 +50,7 @@ def write_report(record: RunRecord, in_service: RunRecord | None) -> Path:
 def _render(run: RunArtifacts, in_service: RunRecord | None) -> str:
     record, metrics = run.record, run.metrics
     plots = list(_plots(run))
-    environment = Environment(
-        loader=PackageLoader("pipeline.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": "{:,}".format,
-        "percent": "{:.1%}".format,
-        "measure": "{:z.4f}".format,
-        "change": "{:+.4f}".format,
-    }
-    return environment.get_template("report.html.j2").render(
+    return template("report.html.j2").render(
         run=run,
         record=record,
         began=datetime.strptime(record.run_id, "%Y%m%d-%H%M%S-%f"),
@@ -89,7 +71,7 @@ def _render(run: RunArtifacts, in_service: RunRecord | None) -> str:
         else None,
         settings=dict(flat(record.config)),
         versions={name: metadata.version(name) for name in _VERSIONS},
-        plotly=_plotly() if plots else None,
+        plotly=packed_plotly() if plots else None,
     )
 
 
@@ -125,9 +107,3 @@ def _changes(run: RunArtifacts, in_service: RunRecord) -> list[Pair]:
         if pair.differs
         and (pair.group in (DATA, SETTINGS) or (pair.group == LINEAGE and pair.known))
     ]
-
-
-def _plotly() -> Markup:
-    """Returns plotly.js, gzipped: a quarter of its 4.8 MB, as base64."""
-    packed = gzip.compress(plotly.offline.get_plotlyjs().encode())
-    return Markup(base64.b64encode(packed).decode())

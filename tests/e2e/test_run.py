@@ -26,6 +26,7 @@ from components.features import (
 from components.trainer.serving_ops import unsupported_ops
 from pipeline.local import LOG_FILE
 from pipeline.run_record import read_record
+from serving.monitor.history import read_history
 from tests.e2e.weights import tower_weights
 from tests.serving.small_models import twotower
 
@@ -50,6 +51,23 @@ def test_a_run_pushes_every_model_under_one_version(pushed: Campaign) -> None:
     assert versions(pushed) == {model: ["1"] for model in MODELS}
     assert record.nodes[0].id == "example_gen"
     assert record.nodes[-1].id == "pusher"
+
+
+def test_the_data_of_a_run_is_as_its_model_remembers_it(pushed: Campaign) -> None:
+    log, out = str(pushed.folder / "data"), str(pushed.folder / "monitor")
+    options = ["--models", str(pushed.serving), "--log", log, "--out", out, "--day", "2026-11-02"]
+    result = pushed.twotower("monitor", *options)
+    assert result.returncode in (0, 5), result.stderr
+    (entry,) = read_history(Path(out))
+    measures = entry.measures
+    assert (entry.version, measures.overall.rows) == (1, 4000)
+    assert set(measures.drift) == set(Columns().attributes(measures.drift))
+    assert len(measures.drift) == 8
+    assert max(measures.drift.values()) < 0.05  # a fifth of the rows were for evaluation
+    assert measures.unseen_values is not None
+    assert measures.unseen_values < 0.01
+    assert measures.auc.low is not None
+    assert measures.auc.low > 0.5
 
 
 def test_the_pushed_models_run_on_stock_tf_serving(pushed: Campaign) -> None:

@@ -14,8 +14,7 @@ from components.pusher.cache_key import push_cache_key
 from components.pusher.component import ClickPusher, click_pusher
 from components.pusher.withdraw import rollback
 from components.schema_gate.anomalies import STATISTICS_FILE, Statistics
-from components.schema_gate.checks import TRAINING_STATISTICS_FILE
-from components.serving_root import versions
+from components.serving_root import TRAINING_STATISTICS_FILE, versions
 from components.validator.validation import VALIDATION_FILE, Check, Validation
 
 Model = standard_artifacts.Model

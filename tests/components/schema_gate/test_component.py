@@ -12,9 +12,9 @@ from components.errors import AnomalyError
 from components.example_gen.settings import ReadingSettings
 from components.features import Columns
 from components.findings import Finding, table
-from components.schema_gate.checks import TRAINING_STATISTICS_FILE
 from components.schema_gate.infer import infer_schema
 from components.schema_gate.settings import DataCheckSettings
+from components.serving_root import TRAINING_STATISTICS_FILE
 from tests.serving_roots import complete
 
 if TYPE_CHECKING:
