@@ -22,6 +22,7 @@ from components.transform.settings import TextEncoderSettings, TransformSettings
 from components.validator.settings import ValidatorSettings
 from pipeline.settings import BeamSettings, DeploySettings, TuneSettings, WatchSettings
 from serving.monitor.settings import MonitorSettings
+from serving.release.settings import ReleaseSettings
 
 # How pydantic names the members of a union in the location of an error.
 _OF_PYDANTIC = {"str", "int", "float", "bool", "path", "none", "is-instance", "constrained-str"}
@@ -58,6 +59,7 @@ class PipelineConfig(Settings):
     pusher: PusherSettings = PusherSettings()
     watch: WatchSettings = WatchSettings()
     monitor: MonitorSettings = MonitorSettings()
+    release: ReleaseSettings = ReleaseSettings()
     beam: BeamSettings = BeamSettings()
     deploy: DeploySettings = DeploySettings()
 

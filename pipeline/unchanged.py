@@ -23,7 +23,7 @@ _PROJECT = Path(__file__).parents[1]
 _CODE = ("components", "serving", "pipeline")
 
 # Where a run is kept, tried, judged later or deployed says nothing about what its nodes do here.
-_WITHOUT_EFFECT = {"runs", "tune", "watch", "monitor", "deploy"}
+_WITHOUT_EFFECT = {"runs", "tune", "watch", "monitor", "release", "deploy"}
 
 
 def run_cache_key(config: PipelineConfig) -> str:

@@ -11,24 +11,29 @@ import datetime
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 from components.errors import InputError, TwotowerError
+from components.example_gen.layout import is_data
 from components.example_gen.spans import Span, SpanPattern, choose_window, is_pattern
 from pipeline.config import PipelineConfig, load_config
 from pipeline.guard import guarded
 from pipeline.interruption import Interrupted
 from pipeline.run_record import RunRecord, hold
 from pipeline.runs import find_runs, metrics_of
+from serving.monitor.history import read_history
 
 Day = datetime.date | int
 
 _STOPPED = "stopped by data"
 _DONE = ("pushed", "not blessed", "withdrawn", _STOPPED)  # how a run ends that is not repeated
+
+MONITOR_FOLDER = "monitor"  # in the folder of the pipeline's runs
+FAILED_A_RULE = 5  # exit code of `twotower monitor`
 
 _LOCK_FOLDER = "watch"
 _COMMAND = "import sys; sys.argv[0] = 'twotower'; from pipeline.cli import main; main()"
@@ -42,10 +47,12 @@ class Child:
     Attributes:
         exit_code: of the command.
         said: what it wrote to standard error.
+        printed: what it wrote to standard output.
     """
 
     exit_code: int
     said: str
+    printed: str = ""
 
 
 def run_in_child(arguments: Sequence[str]) -> Child:
@@ -59,20 +66,20 @@ def run_in_child(arguments: Sequence[str]) -> Child:
         process = subprocess.Popen(
             [sys.executable, "-c", _COMMAND, *arguments],
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
         try:
-            _, said = process.communicate()
+            printed, said = process.communicate()
         except Interrupted as interrupted:
             process.terminate()
             process.communicate()
             raise Interrupted(
                 interrupted.number, "stopped: the next call finishes the day that was under way"
             ) from None
-    return Child(process.returncode, said.strip())
+    return Child(process.returncode, said.strip(), printed)
 
 
 @dataclass(frozen=True)
@@ -131,23 +138,63 @@ class Watch:
 
     def _run_all(self) -> Iterator[int]:
         """Runs day after day until none is due; yields the exit codes."""
+        self._release()  # what a killed watch may have left to do
         while (plan := self._plan()).is_due and plan.next is not None:
             yield self._run_day(plan.next)
+            self._release()
 
     def _run_day(self, day: Span) -> int:
         config = self._config()
         before = {record.run_id for record in find_runs(config.folder)}
-        sets = [*self.overrides, f"data.until={day.name}", f"data.skip_spans={_skipped(config)}"]
-        arguments = ["run", "--config", str(self.config_file)]
-        child = self.run([*arguments, *(part for each in sets for part in ("--set", each))])
+        child = self._command(
+            "run", sets=[f"data.until={day.name}", f"data.skip_spans={_skipped(config)}"]
+        )
         new = [record for record in find_runs(config.folder) if record.run_id not in before]
         if not new:  # it found out at once that it cannot run
-            _fail(child.exit_code, f"{day.name}: {child.said.removeprefix('twotower: ')}")
+            _fail(child.exit_code, f"{day.name}: {_message(child)}")
         record = new[-1]
         if record.status not in _DONE:
             _fail(child.exit_code, f"{day.name}: {record.status}: {record.message}")
         self.say(f"{day.name}: {_line(record)}")
         return record.exit_code
+
+    def _release(self) -> None:
+        """Measures the newest day, unless its data was stopped; then a release takes its step."""
+        config = self._config()
+        day, folder = newest_to_measure(config), config.folder / MONITOR_FOLDER
+        if day is None or any(entry.day == day.date for entry in read_history(folder)):
+            return
+        options = {
+            "--models": config.pusher.serving_root,
+            "--log": _log(day, config),
+            "--day": day.name,
+            "--out": folder,
+        }
+        measured = self._command("monitor", options=options)
+        if measured.exit_code not in (0, FAILED_A_RULE):
+            _fail(measured.exit_code, f"{day.name}: monitor: {_message(measured)}")
+        released = self._command("release", "next")
+        if released.exit_code:
+            _fail(released.exit_code, f"{day.name}: release: {_message(released)}")
+        for line in _of_monitor(measured):
+            self.say(line)
+        for line in released.printed.splitlines():
+            self.say(f"{day.name}: {line}")
+
+    def _command(
+        self,
+        *command: str,
+        options: Mapping[str, object] | None = None,
+        sets: Sequence[str] = (),
+    ) -> Child:
+        given = {**(options or {}), "--config": self.config_file}
+        return self.run(
+            [
+                *command,
+                *(str(part) for option in given.items() for part in option),
+                *(part for each in [*self.overrides, *sets] for part in ("--set", each)),
+            ]
+        )
 
     def _plan(self) -> Plan:
         return plan(self._config(), self.since, self.until)
@@ -240,13 +287,35 @@ def is_complete(day: Span, config: PipelineConfig) -> bool:
     if marker is None:
         newest = max(file.stat().st_mtime for file in files)
         return time.time() - newest >= 60 * config.watch.settled_minutes
-    pattern = config.data.input
-    if is_pattern(pattern.name) and len(pattern.parts) == len(files[0].parts):
+    if not _has_folder_a_day(config):
         raise InputError(
-            f"watch.marker: {marker}: {pattern} has the files of several days in one folder; set "
-            "watch.settled_minutes instead, or write a folder a day"
+            f"watch.marker: {marker}: {config.data.input} has the files of several days in one "
+            "folder; set watch.settled_minutes instead, or write a folder a day"
         )
     return all((folder / marker).exists() for folder in {file.parent for file in files})
+
+
+def _has_folder_a_day(config: PipelineConfig) -> bool:
+    pattern = config.data.input
+    return not (is_pattern(pattern.name) and is_data(pattern.name))
+
+
+def _log(day: Span, config: PipelineConfig) -> Path:
+    """Returns the file or the folder that a day's log is in.
+
+    Raises:
+        InputError: it is several files of a folder that holds those of other days, too.
+    """
+    files = [Path(file) for file in day.files]
+    if len(files) == 1:
+        return files[0]
+    folders = {file.parent for file in files}
+    if len(folders) == 1 and _has_folder_a_day(config):
+        return folders.pop()
+    raise InputError(
+        f"release.automatic: {config.data.input}: the log of {day.name} is several files, not all "
+        "in a folder of their own; write a file or a folder a day"
+    )
 
 
 def _runs_by_span(config: PipelineConfig, pattern: SpanPattern) -> dict[int, RunRecord]:
@@ -278,6 +347,33 @@ def _can_be_trained(day: Span, pattern: SpanPattern, config: PipelineConfig) -> 
     except InputError:
         return False
     return True
+
+
+def newest_to_measure(config: PipelineConfig) -> Span | None:
+    """Returns the newest day that was run; None if the data checks stopped it, or nobody asks."""
+    if not config.release.automatic:
+        return None
+    pattern = SpanPattern(str(config.data.input))
+    runs = _runs_by_span(config, pattern)
+    newest = max((number for number, run in runs.items() if run.status in _DONE), default=None)
+    if newest is None or runs[newest].status == _STOPPED:
+        return None
+    return next((span for span in pattern.find() if span.number == newest), None)
+
+
+def _of_monitor(child: Child) -> list[str]:
+    """Returns what the monitor says of each version, with the rules that fail, in a line."""
+    said: list[str] = []
+    for line in child.printed.splitlines():
+        if ", version " in line:
+            said.append(line)
+        elif said and line.split()[:1] == ["FAIL"]:
+            said[-1] += f"; {' '.join(line.split())}"
+    return said
+
+
+def _message(child: Child) -> str:
+    return child.said.removeprefix("twotower: ")
 
 
 def _fail(exit_code: int, message: str) -> NoReturn:

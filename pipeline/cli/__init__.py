@@ -59,12 +59,14 @@ app.command(rich_help_panel="Serve")(serve.preview)
 app.command(rich_help_panel="Serve")(serve.score)
 app.command(rich_help_panel="Serve")(serve.index)
 releases = typer.Typer(
-    help="Decide which version answers: status, canary, promote, rollback.", no_args_is_help=True
+    help="Decide which version answers: status, canary, promote, rollback, next.",
+    no_args_is_help=True,
 )
 releases.command()(release.status)
 releases.command()(release.canary)
 releases.command()(release.promote)
 releases.command()(release.rollback)
+releases.command("next")(release.next_)
 app.add_typer(releases, name="release", rich_help_panel="Serve")
 app.command(rich_help_panel="Serve")(serve.rollback)
 app.command(rich_help_panel="Serve")(serve.withdraw)

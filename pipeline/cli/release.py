@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from pipeline.cli.options import path
+from components.errors import InputError
+from pipeline.cli.options import ConfigFile as Settings
+from pipeline.cli.options import Overrides, load_settings, path
+from pipeline.watch import MONITOR_FOLDER
 
 if TYPE_CHECKING:
     from serving.release.release import Deployment, Status
@@ -89,7 +92,37 @@ def rollback(
     from serving.release.release import rollback as roll_back
 
     for version in roll_back(deployment, print):
-        print(f"To keep version {version} out for good: twotower withdraw {version} --models ROOT")
+        print(
+            f"Once no server answers with version {version}, `twotower withdraw {version}` keeps "
+            "it out for good"
+        )
+
+
+def next_(
+    config: Settings,
+    monitor: Annotated[
+        Path | None,
+        typer.Option(
+            parser=path, help="Folder of the monitor's history; else in the runs' folder."
+        ),
+    ] = None,
+    timeout: Timeout = 300.0,
+    overrides: Overrides = [],  # noqa: B006
+) -> None:
+    """Take the next step by what the monitor found: promote or withdraw a canary, begin one."""
+    settings = load_settings(config, overrides)
+    release = settings.release
+    if release.model_config_file is None:
+        raise InputError(
+            "release.model_config_file: missing; name the models.config that TF Serving reads"
+        )
+    root = settings.pusher.serving_root
+    deployment = _deployment(release.model_config_file, root, [*release.servers], timeout)
+    from serving.monitor.history import verdicts
+    from serving.release.next_step import take_next_step
+
+    found = verdicts(monitor or settings.folder / MONITOR_FOLDER)
+    take_next_step(deployment, found, release.days, print)
 
 
 def _deployment(

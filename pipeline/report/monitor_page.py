@@ -11,7 +11,7 @@ from components.output_file import write_text
 from pipeline.report.monitor_plots import day_plots
 from pipeline.report.page import packed_plotly, template
 from serving.monitor.history import STABLE, Entry
-from serving.monitor.measure import Measures
+from serving.monitor.measures import Measures
 
 _FEW_CLICKS = 30
 _WIDEST = (0.25, 4.0)  # of the scale of calibrations

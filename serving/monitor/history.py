@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from components.errors import InputError
 from components.evaluator.verdict import Verdict
 from components.output_file import write_text
-from serving.monitor.measure import Measures
+from serving.monitor.measures import Measures
 
 HISTORY_FILE = "history.jsonl"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from components.evaluator.settings import RuleSettings
 from components.evaluator.slices import label
 from components.evaluator.verdict import ALL_ROWS, Judgement, Verdict
-from serving.monitor.measure import Measures
+from serving.monitor.measures import Measures
 from serving.monitor.settings import OF_ALL_ROWS, OF_ANY_ROWS
 
 

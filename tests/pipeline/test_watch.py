@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.errors import InputError, TwotowerError
+from components.evaluator.verdict import Verdict
 from components.findings import Finding
+from components.metrics import Estimate
 from pipeline.config import load_config
 from pipeline.run_record import RunRecord, Status, hold
 from pipeline.watch import Child, Watch
+from serving.monitor.history import Entry
+from serving.monitor.measures import Measures, Part
 
 CSV = "att_age,text,message_id,clicked\nyoung,Buy,1,0\nold,Sell,2,1\n"
 CODES = {"pushed": 0, "not blessed": 3, "withdrawn": 3, "stopped by data": 4, "failed": 1}
 FINDING = Finding(split="eval", column="att_age", problem="missing", detail="50%", stops=True)
+
+
+MEASURED = Entry(
+    day=date(2026, 11, 1),
+    version=1,
+    role="stable",
+    pushed=datetime.now().astimezone(),
+    log="log",
+    measured=datetime.now().astimezone(),
+    measures=Measures(
+        confidence=0.95,
+        overall=Part(rows=4, clicks=2, predicted=2.0),
+        unusable_rows=0,
+        auc=Estimate(value=None),
+        log_loss=None,
+        normalized_entropy=None,
+        ece=None,
+        unseen_values=None,
+        unseen_by_attribute={},
+        cold_ads=0,
+        drift={},
+        skew=None,
+        slices=(),
+    ),
+    verdict=Verdict(judgements=()),
+)
 
 
 @dataclass
@@ -51,6 +81,8 @@ class Pipeline:
             os.utime(file, (time.time() - age, time.time() - age))
 
     def run(self, arguments: Sequence[str]) -> Child:
+        if arguments[0] != "run":
+            return self.after(arguments)
         assert arguments[:3] == ["run", "--config", str(self.folder / "config.yaml")]
         config = load_config(self.folder / "config.yaml", arguments[4::2])
         day = str(config.data.until)[-2:]
@@ -76,6 +108,22 @@ class Pipeline:
             version=len(self.ran) if status == "pushed" else None,
         ).write()
         return Child(code, "")
+
+    def after(self, arguments: Sequence[str]) -> Child:
+        """What comes after a run: the monitor, and a step of the release."""
+        if arguments[0] == "release":
+            self.ran.append("release")
+            return Child(0, "", "version 1 is stable\n")
+        options = dict(zip(arguments[1::2], arguments[2::2], strict=True))
+        assert options["--models"] == f"{self.folder}/serving"
+        assert options["--log"] == f"{self.folder}/logs/day={options['--day']}/part-0.csv"
+        self.ran.append(f"monitor {options['--day'][-2:]}")
+        history = Path(options["--out"]) / "history.jsonl"
+        history.parent.mkdir(exist_ok=True)
+        entry = MEASURED.model_copy(update={"day": date.fromisoformat(options["--day"])})
+        with history.open("a") as file:
+            file.write(f"{entry.model_dump_json()}\n")
+        return Child(5, "", f"{options['--day']}, version 1 (stable): 4 rows\n  FAIL  AUC\npage\n")
 
     def watch(self, **options: Any) -> Watch:
         return Watch(self.folder / "config.yaml", say=self.said.append, run=self.run, **options)
@@ -185,6 +233,39 @@ def test_one_at_a_time(pipeline: Pipeline) -> None:
         assert pipeline.watch().once() == 0
     assert pipeline.ran == []
     assert "another watch or run" in pipeline.said[0]
+
+
+def test_a_release_follows_each_good_day(pipeline: Pipeline) -> None:
+    pipeline.write("settled_minutes: 5")
+    overrides = [
+        "release.automatic=true",
+        f"release.model_config_file={pipeline.folder}/models.config",
+        f"pusher.serving_root={pipeline.folder}/serving",
+    ]
+    pipeline.day(1, 2)
+    pipeline.watch(overrides=overrides).once()
+    pipeline.day(3, 4)
+    pipeline.endings["03"] = ["stopped by data"]
+    for _ in range(2):
+        pipeline.watch(overrides=overrides).once()
+    after = ["release"]
+    assert pipeline.ran == ["02", "monitor 02", *after, "03", "04", "monitor 04", *after]
+    assert pipeline.said[1:3] == [
+        "2026-11-02, version 1 (stable): 4 rows; FAIL AUC",
+        "2026-11-02: version 1 is stable",
+    ]
+
+
+def test_what_a_killed_watch_left_to_measure_is_measured(pipeline: Pipeline) -> None:
+    pipeline.day(1, 2)
+    pipeline.watch().once()  # as if it had been killed right after the run
+    overrides = [
+        "release.automatic=true",
+        f"release.model_config_file={pipeline.folder}/models.config",
+        f"pusher.serving_root={pipeline.folder}/serving",
+    ]
+    pipeline.watch(overrides=overrides).once()
+    assert pipeline.ran == ["02", "monitor 02", "release"]
 
 
 def test_an_input_without_days_is_refused(pipeline: Pipeline) -> None:

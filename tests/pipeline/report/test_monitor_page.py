@@ -13,7 +13,7 @@ from components.evaluator.settings import RuleSettings
 from components.metrics import Estimate
 from pipeline.report.monitor_page import write_page
 from serving.monitor.history import Entry
-from serving.monitor.measure import Measures, Part, Skew
+from serving.monitor.measures import Measures, Part, Skew
 from serving.monitor.rules import judge
 
 if TYPE_CHECKING:
