@@ -20,9 +20,9 @@ from components.evaluator.results import read_results
 from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.slices import ColumnSummary, plan_slices, slice_specs
 from components.evaluator.tables import SCORES_FILE, score_table
-from components.evaluator.value_counts import ValueCounts
 from components.evaluator.verdict import Verdict
 from components.features import Columns
+from components.value_counts import ValueCounts
 
 
 @dataclass(frozen=True)

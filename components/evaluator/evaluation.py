@@ -26,11 +26,11 @@ from components.evaluator.extractors import (
     slices_of_blocks,
 )
 from components.evaluator.folded_rows import Unfolded
-from components.evaluator.output import write_table
 from components.evaluator.slices import SlicePlan
 from components.evaluator.tables import ADS_FILE
 from components.features import Columns
 from components.metrics import quantiles
+from components.write_artifact import write_table
 
 CURVES = "curves"
 OPERATING_POINT = "operating_point"

@@ -32,7 +32,6 @@ from components.evaluator.eval_config import with_slices
 from components.evaluator.evaluation import write_evaluation
 from components.evaluator.gate import judge
 from components.evaluator.measure import METRICS_FILE, Metrics
-from components.evaluator.output import write_file
 from components.evaluator.results import read_results
 from components.evaluator.score import row_schema
 from components.evaluator.scoring import ScoreFile, SharedModel
@@ -41,6 +40,7 @@ from components.evaluator.slices import plan_slices, slice_specs
 from components.evaluator.survey import MakePipeline, count_combined, survey
 from components.evaluator.verdict import VERDICT_FILE, Verdict
 from components.features import CLICK_MODEL, EVAL, TRAIN, Columns
+from components.write_artifact import write_file
 
 # The parameters that TFX's Evaluator does not have.
 SETTINGS = "settings"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from components.evaluator.curves import Curves
-from components.evaluator.files import read_file
 from components.metrics import ClickMetrics, Count, Estimate
+from components.read_artifact import read_file
 
 METRICS_FILE = "metrics.json"
 

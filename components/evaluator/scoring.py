@@ -14,13 +14,13 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from apache_beam.utils.shared import Shared
 
-from components.evaluator.output import open_to_write
 from components.evaluator.score import ClickModel, to_table, typed
 from components.evaluator.tables import SCORES_FILE, read_training_texts, score_table
 from components.example_blocks import read_blocks
 from components.features import Columns
 from components.metrics import Floats
 from components.outcomes import by_label
+from components.write_artifact import open_to_write
 
 _BLOCK = 16384
 

@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict
 from components.errors import InputError
 from components.evaluator.settings import EvaluatorSettings, SliceSettings
 from components.evaluator.tables import TRAINING_ROWS
-from components.evaluator.value_counts import ValueCounts
 from components.features import Columns
+from components.value_counts import ValueCounts
 
 MISSING = "(missing)"
 SEEN_IN_TRAINING = "ad_seen_in_training"

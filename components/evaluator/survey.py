@@ -14,14 +14,15 @@ from pydantic import BaseModel, ConfigDict
 
 from components.ad_text import joined_tensor
 from components.beam_source import ExamplesInBlocks
-from components.evaluator.files import read_file
-from components.evaluator.output import write_file, write_table
 from components.evaluator.score import to_table, typed
 from components.evaluator.slices import ColumnSummary, SlicePlan, SliceSpec, Values
 from components.evaluator.tables import TEXTS_FILE, read_training_texts, with_training_rows
-from components.evaluator.value_counts import ValueCounts
 from components.features import Columns
+from components.merge_counts import MergeCounts
 from components.outcomes import by_label
+from components.read_artifact import read_file
+from components.value_counts import ValueCounts
+from components.write_artifact import write_file, write_table
 
 _ROWS = 8192
 _SURVEY_FILE = "survey.json"
@@ -80,7 +81,7 @@ def survey(
             | "TrainFiles" >> beam.Create([train])
             | beam.io.fileio.MatchAll()
             | beam.Map(lambda file: count_texts([file.path], columns.ad_texts))
-            | "SumTexts" >> beam.CombineGlobally(_SumFn())
+            | "SumTexts" >> beam.CombineGlobally(MergeCounts())
             | "WriteTexts" >> beam.Map(lambda counts: write_table(folder, TEXTS_FILE, counts))
         )
     return Survey.model_validate_json(read_file(folder, _SURVEY_FILE))
@@ -212,23 +213,3 @@ def count_texts(files: Sequence[str], columns: Sequence[str]) -> ValueCounts:
     for texts, rows in records.map(count).prefetch(2).as_numpy_iterator():
         counts.add_counted(pa.array(texts, pa.binary()).cast(pa.string()), pa.array(rows))
     return counts
-
-
-class _SumFn(beam.CombineFn):
-    """Adds counts up, as a table."""
-
-    def create_accumulator(self) -> ValueCounts:
-        return ValueCounts()
-
-    def add_input(self, counts: ValueCounts, part: ValueCounts) -> ValueCounts:
-        counts.merge(part)
-        return counts
-
-    def merge_accumulators(self, parts: Iterable[ValueCounts]) -> ValueCounts:
-        merged = ValueCounts()
-        for part in parts:
-            merged.merge(part)
-        return merged
-
-    def extract_output(self, counts: ValueCounts) -> pa.Table:
-        return counts.table()

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.ad_text import joined
-from components.evaluator.files import read_file
-from components.evaluator.value_counts import COUNT, VALUE
 from components.features import PROBABILITY, Columns
 from components.metrics import Floats
+from components.read_artifact import read_file
+from components.value_counts import COUNT, VALUE
 
 TEXTS_FILE = "texts.parquet"
 SCORES_FILE = "scores.parquet"  # a folder of them, one for each file of examples

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from components.evaluator.files import read_file
 from components.metrics import Count
+from components.read_artifact import read_file
 
 VERDICT_FILE = "verdict.json"
 

@@ -4,10 +4,22 @@
 
 import json
 
-from tfx.dsl.component.experimental.annotations import InputArtifact, OutputDict, Parameter
+import apache_beam as beam
+from tfx.dsl.component.experimental.annotations import (
+    BeamComponentParameter,
+    InputArtifact,
+    OutputArtifact,
+    Parameter,
+)
 from tfx.dsl.component.experimental.decorators import component
 from tfx.types.artifact_utils import decode_split_names, get_split_uri
-from tfx.types.standard_artifacts import ExampleAnomalies, Examples, ExampleStatistics, Schema
+from tfx.types.standard_artifacts import (
+    ExampleAnomalies,
+    Examples,
+    ExampleStatistics,
+    Schema,
+    String,
+)
 
 from components.features import EVAL, TRAIN, Columns
 from components.findings import stop, to_json
@@ -22,7 +34,7 @@ from components.schema_gate.rows import Rows
 from components.schema_gate.settings import DataCheckSettings
 
 
-@component
+@component(use_beam=True)
 def SchemaGate(
     examples: InputArtifact[Examples],
     statistics: InputArtifact[ExampleStatistics],
@@ -33,7 +45,9 @@ def SchemaGate(
     checks: Parameter[str],
     serving_root: Parameter[str],
     push_cache_key: Parameter[str],
-) -> OutputDict(notes=str):  # type: ignore[valid-type]
+    notes: OutputArtifact[String],
+    beam_pipeline: BeamComponentParameter[beam.Pipeline] = None,
+) -> None:
     """Stops the run where the data does not fit the schema or fails a check, in any split.
 
     What comes after it and does not read its output needs `add_upstream_node(gate)`.
@@ -49,9 +63,8 @@ def SchemaGate(
         serving_root: folder with the models in service.
         push_cache_key: changes with the model in service, so that no result about another one is
             cached.
-
-    Returns:
-        notes: what is worth knowing but may pass, to be read by `findings.read_notes`.
+        notes: gets what is worth knowing but may pass, to be read by `findings.read_notes`.
+        beam_pipeline: reads the rows.
 
     Raises:
         AnomalyError: the data stops the run; with a table.
@@ -75,10 +88,11 @@ def SchemaGate(
         "take what is new into the schema after review: twotower schema accept --config …",
     )
     folders = {split: get_split_uri([examples], split) for split in seen}
-    rows = Rows(folders, expected, roles, json.loads(multi_valued))
+    work = f"{notes.uri}.work"
+    rows = Rows(beam_pipeline, folders, expected, roles, work, json.loads(multi_valued))
     settings = DataCheckSettings.model_validate_json(checks)
     checked = check_data(seen[TRAIN], seen[EVAL], rows, expected, serving_root, roles, settings)
     failed = sorted({finding.check for finding in checked if finding.stops})
     warn = " ".join(f"--set data_checks.{name}=warn" for name in failed)
     stop(found + checked, "the data fails its checks", f"let it pass: {warn}")
-    return {"notes": to_json(found + checked)}
+    notes.write(to_json(found + checked))

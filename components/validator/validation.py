@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from components.evaluator.files import read_file
+from components.read_artifact import read_file
 
 VALIDATION_FILE = "validation.json"
 

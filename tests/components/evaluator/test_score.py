@@ -10,9 +10,9 @@ import pytest
 from components.errors import InputError
 from components.evaluator.score import ClickModel, row_schema, to_table, typed
 from components.evaluator.survey import count_texts
-from components.evaluator.value_counts import COUNT, VALUE
 from components.example_blocks import read_blocks
 from components.features import Columns
+from components.value_counts import COUNT, VALUE
 
 
 def read_rows(split, columns, model):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_data_validation as tfdv
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.types import Channel, standard_artifacts
 from tfx.types.artifact_utils import encode_split_names
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
@@ -28,6 +29,8 @@ from components.schema_gate.anomalies import (
 from components.schema_gate.component import SchemaGate
 from components.schema_gate.infer import parse, statistics
 from components.schema_gate.settings import DataCheckSettings
+
+_SHARDS = 4
 
 TableLike: TypeAlias = pa.Table | Mapping[str, Sequence[Any]]
 
@@ -67,9 +70,12 @@ class Gate:
         """Writes rows as example_gen does; returns the folder of each split."""
         folders = {name: str(self._split("examples", name)) for name in splits}
         for name, rows in splits.items():
-            with tf.io.TFRecordWriter(f"{folders[name]}/data_tfrecord-0.gz", "GZIP") as writer:
-                for example in examples_of(rows):
-                    writer.write(example)
+            examples = examples_of(rows)
+            for shard in range(_SHARDS):
+                file = f"{folders[name]}/data_tfrecord-{shard}.gz"
+                with tf.io.TFRecordWriter(file, "GZIP") as writer:
+                    for example in examples[shard::_SHARDS]:
+                        writer.write(example)
         return folders
 
     def run(
@@ -123,7 +129,12 @@ class Gate:
                 artifact.split_names = encode_split_names(splits)
         notes = standard_artifacts.String()
         notes.uri = str(self.folder / "notes")
-        gate.executor_spec.executor_class().Do(
+        context = BaseBeamExecutor.Context(
+            beam_pipeline_args=[
+                "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+            ]
+        )
+        gate.executor_spec.executor_class(context).Do(
             {name: [artifact] for name, artifact in artifacts.items()},
             {"notes": [notes]},
             dict(gate.exec_properties),

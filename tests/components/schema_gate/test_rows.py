@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import apache_beam as beam
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from sklearn.metrics import roc_auc_score
 
 from components.features import Columns
+from components.findings import Finding
 from components.schema_gate.infer import parse
 from components.schema_gate.rows import Rows
 
@@ -41,12 +44,31 @@ def draw(rows: int, seed: int, **columns: Any) -> pd.DataFrame:
     return pd.DataFrame(frame | columns)
 
 
-def rows_of(gate: Gate, train: pd.DataFrame, evaluation: pd.DataFrame, **several: str) -> Rows:
+def rows_of(
+    gate: Gate,
+    train: pd.DataFrame,
+    evaluation: pd.DataFrame,
+    columns: Columns | None = None,
+    workers: int = 1,
+    **several: str,
+) -> Rows:
     splits = {
         name: pa.Table.from_pandas(frame, preserve_index=False)
         for name, frame in (("train", train), ("eval", evaluation))
     }
-    return Rows(gate.write_examples(**splits), parse(SCHEMA), Columns(), several)
+    options = [
+        "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+        "--direct_running_mode=multi_threading",
+        f"--direct_num_workers={workers}",
+    ]
+    return Rows(
+        beam.Pipeline(options=PipelineOptions(options)),
+        gate.write_examples(**splits),
+        parse(SCHEMA),
+        columns or Columns(),
+        str(gate.folder / "work"),
+        several,
+    )
 
 
 def test_unseen_values_are_counted_in_rows(gate: Gate) -> None:
@@ -156,3 +178,20 @@ def test_columns_without_a_value_or_a_click_are_no_leaks(gate: Gate) -> None:
     evaluation = draw(100, 2, clicked=0)
     rows = rows_of(gate, train, evaluation)
     assert list(rows.leaks(0.5)) == []
+
+
+def test_any_number_of_workers_finds_the_same(gate: Gate) -> None:
+    columns = Columns(weight="att_seconds")
+    train, evaluation = (draw(900, seed).assign(att_seconds=lambda _: 0.1) for seed in (1, 2))
+    train, evaluation = (
+        frame.assign(att_age=np.where(frame.clicked, frame.att_age, "old"))
+        for frame in (train, evaluation)
+    )
+
+    def found(workers: int) -> list[Finding]:
+        rows = rows_of(gate, train, evaluation, columns, workers)
+        return [*rows.unseen_values(0), *rows.cold_ads(0), *rows.leaks(0.5)]
+
+    assert found(1)
+    assert found(1) == found(4)
+    assert not (gate.folder / "work").exists()
