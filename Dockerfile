@@ -45,4 +45,6 @@ ARG CONFIG=pipeline/configs/demo.yaml
 RUN twotower encoder --config "$CONFIG" --set text_encoder.cache=/opt/twotower/encoders
 
 USER 1000
+# Beam's entry point writes a file where it starts.
+WORKDIR /home/twotower
 ENTRYPOINT ["/opt/apache/beam/boot"]

@@ -63,6 +63,12 @@ def test_containers_do_not_run_as_root() -> None:
     assert users[-1] != "0"
 
 
+def test_containers_start_where_their_user_may_write() -> None:
+    (user,) = [rest.split()[-1] for kind, rest in INSTRUCTIONS if "useradd" in rest]
+    folders = [rest for kind, rest in INSTRUCTIONS if kind == "WORKDIR"]
+    assert folders[-1] == f"/home/{user}"  # Beam's entry point writes its options there
+
+
 def test_paths_are_those_that_the_specifications_name() -> None:
     from pipeline.prepare import IMAGE_FOLDER
     from pipeline.settings import DeploySettings

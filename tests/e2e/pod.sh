@@ -36,10 +36,10 @@ while [ "$1" != -- ]; do
 done
 shift
 
-mkdir "$root/outside"
+mkdir -p "$root/outside" "$root/home/twotower"
 cd "$root"
 pivot_root . outside
-cd /opt/twotower/app # where the image begins
+cd /home/twotower # where the image begins
 umount -l /outside
 mount -o remount,bind,ro /
 exec unshare --user --map-user=1000 --map-group=1000 "$@"
