@@ -1,8 +1,9 @@
-"""Beam's work through job servers, by workers in processes of their own.
+"""Beam's work by workers in processes of their own, through the portable protocol.
 
-The same run against Beam's two job servers for one machine: the one that comes with its Python SDK,
-and Prism, a second implementation of the portable protocol, in Go, which takes nothing that the
-protocol does not say.
+The same run by two workers of Beam's own runner, and against Beam's two job servers for one
+machine, each of which gives a job one worker: the one that comes with its Python SDK, and Prism, a
+second implementation of the portable protocol, in Go, which takes nothing that the protocol does
+not say.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import apache_beam
 import numpy as np
 import pytest
 
+from components.evaluator.measure import Metrics, read_metrics
+from components.evaluator.verdict import read_verdict
 from components.features import ITEM_TOWER, USER_TOWER
 from tests.e2e.weights import tower_weights
 from tests.ports import free_port
@@ -32,7 +35,7 @@ else:
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 WORKERS = 2
-BEAM_NODES = ("statistics", "transform")
+BEAM_NODES = ("statistics", "schema_gate", "transform", "evaluator")
 PRISM = Path("~/.cache/twotower/prism", apache_beam.__version__).expanduser()
 
 
@@ -80,7 +83,16 @@ def prism(lack: Callable[..., NoReturn]) -> Path:
     return binary
 
 
-def test_the_towers_are_those_of_the_local_runner(
+def test_two_workers_make_what_one_process_makes(
+    pushed: Campaign, new_campaign: Callable[[], Campaign]
+) -> None:
+    campaign = new_campaign()
+    result = campaign.run(f"beam.workers={WORKERS}")
+    assert result.returncode == 0, result.stdout
+    assert_same_results(campaign, pushed)
+
+
+def test_a_job_server_makes_what_one_process_makes(
     pushed: Campaign,
     new_campaign: Callable[[], Campaign],
     worker_pool: tuple[str, Path],
@@ -99,7 +111,36 @@ def test_the_towers_are_those_of_the_local_runner(
     assert result.returncode == 0, result.stdout
     # Both servers give each job, and so each node, a process of its own.
     assert pool_log.read_text()[before:].count("Starting worker") >= len(BEAM_NODES)
+    assert_same_results(campaign, pushed)
+
+
+def assert_same_results(campaign: Campaign, expected: Campaign) -> None:
+    """Compares towers, metrics, verdict and notes of the newest runs of two campaigns."""
     for tower in (USER_TOWER, ITEM_TOWER):
-        local, ours = (tower_weights(root, tower) for root in (pushed.serving, campaign.serving))
-        for name, weight in local.items():
-            np.testing.assert_allclose(weight, ours[name], atol=1e-5, err_msg=name)
+        weights, theirs = (tower_weights(each.serving, tower) for each in (campaign, expected))
+        for name, weight in weights.items():
+            np.testing.assert_allclose(weight, theirs[name], atol=1e-5, err_msg=name)
+    ours, theirs = (numbers(measured(each)) for each in (campaign, expected))
+    assert ours == pytest.approx(theirs, abs=1e-4)
+    assert judged(campaign) == judged(expected)
+    assert campaign.record().notes() == expected.record().notes()
+
+
+def measured(campaign: Campaign) -> Metrics:
+    return read_metrics(str(campaign.record().output("evaluator", "evaluation")))
+
+
+def numbers(metrics: Metrics) -> dict[str, float]:
+    """Returns the numbers of a model's metrics, of all rows and of each slice, by their names."""
+    parts = {"all": metrics.overall, **{str(each.where): each.metrics for each in metrics.slices}}
+    return {
+        f"{part} {name}": value
+        for part, of_part in parts.items()
+        for name in type(of_part).model_fields
+        if isinstance(value := of_part.value(name), int | float)
+    }
+
+
+def judged(campaign: Campaign) -> list[tuple[str, str, bool | None]]:
+    verdict = read_verdict(str(campaign.record().output("evaluator", "blessing")))
+    return [(each.rule, each.slice, each.passed) for each in verdict.judgements]
