@@ -27,6 +27,7 @@ _MODELS = str(FOLDER / "known_ad" / "memo" / "serving")  # what known_ad leaves 
 BENCHMARKS: dict[str, list[str]] = {
     "pipeline_vs_stock_tfx": [],
     "growth": [],
+    "memory": [],
     "example_gen": [],
     "known_ad": [],
     "scoring": [],

@@ -74,8 +74,20 @@ def write_data(folder: Path, rows: int, ads: int) -> None:
     shutil.rmtree(folder / "quoted")
 
 
+def settings(folder: Path, data: Path, training: Training) -> dict[str, Any]:
+    """Returns the settings of a run in `folder` that ends in a push, whatever is measured."""
+    return {
+        "name": "benchmark",
+        "runs": str(folder / "runs"),
+        "data": {"input": str(data), "schema_file": SCHEMA},
+        "trainer": {**asdict(training), "validation_share": 0.0, "patience": training.epochs},
+        "evaluator": {"min_auc": MIN_AUC, "min_calibration": None, "max_calibration": None},
+        "pusher": {"serving_root": str(folder / "serving")},
+    }
+
+
 def run_twotower(
-    folder: Path, data: Path, training: Training, **settings: Mapping[str, Any]
+    folder: Path, data: Path, training: Training, **more: Mapping[str, Any]
 ) -> tuple[RunRecord, Usage]:
     """Runs `twotower run`; models are pushed to `folder`/serving.
 
@@ -83,21 +95,11 @@ def run_twotower(
         folder: where everything goes.
         data: folder with the CSV.
         training: how the towers are trained.
-        **settings: groups of settings on top, as in the YAML file.
+        **more: groups of settings on top, as in the YAML file.
     """
-    config = {
-        "name": "benchmark",
-        "runs": str(folder / "runs"),
-        "data": {"input": str(data), "schema_file": SCHEMA},
-        "trainer": {**asdict(training), "validation_share": 0.0, "patience": training.epochs},
-        # What is measured must end in a push, whatever the model of so few rows is worth.
-        "evaluator": {"min_auc": MIN_AUC, "min_calibration": None, "max_calibration": None},
-        "pusher": {"serving_root": str(folder / "serving")},
-        **settings,
-    }
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "config.yaml"
-    file.write_text(yaml.safe_dump(config))
+    file.write_text(yaml.safe_dump({**settings(folder, data, training), **more}))
     usage = measure([program("twotower"), "run", "--config", str(file)], folder / "output.log")
     (record,) = (folder / "runs" / "benchmark").glob("*/run.json")
     return read_record(record.parent), usage
