@@ -2,7 +2,7 @@
 # Builds the Dockerfile as it is, then runs a node of the pipeline and Beam's worker pool in the image.
 #
 #   scripts/test_image.sh           with podman or docker, whichever works; 10 GB of free disk
-#   scripts/test_image.sh --check   runs nothing; says what is missing, or exits with 0
+#   scripts/test_image.sh --check   builds nothing; says what is missing, or exits with 0
 #
 # Where the base images cannot be pulled, they are made: Debian by debootstrap, with this machine's
 # Python 3.11 in it, and Beam's entry point by Go from its source. That takes root.
@@ -28,18 +28,32 @@ find_engine() {
   return 1
 }
 
+# Says what is missing here, and fails; or sets `engine`.
 check() {
   local free_kb
-  find_engine >/dev/null || { echo "no podman or docker that can run containers here" && return 1; }
+  engine=$(find_engine) || { echo "no podman or docker that can run containers here" && return 1; }
+  if [[ $engine == podman && ! -e /sys/fs/cgroup/cgroup.controllers ]]; then
+    command -v runc >/dev/null || { echo "no runc, and crun takes cgroups of version 2 only" && return 1; }
+  fi
   free_kb=$(df -Pk . | awk 'NR == 2 { print $4 }')
   ((free_kb >= needed_disk_gb * 1024 * 1024)) ||
     { echo "needs $needed_disk_gb GB of free disk" && return 1; }
+  can_pull || can_make
+}
+
+can_make() {
+  local program
+  ((EUID == 0)) || { echo "the base images cannot be pulled, and making them takes root" && return 1; }
+  for program in debootstrap go; do
+    command -v "$program" >/dev/null ||
+      { echo "the base images cannot be pulled, and there is no $program to make them" && return 1; }
+  done
 }
 
 # Podman keeps everything in the folder of this run, on a machine without systemd too.
 configure_podman() {
   local runtime=crun
-  command -v runc >/dev/null && runtime=runc # crun refuses hybrid cgroups
+  command -v runc >/dev/null && runtime=runc # crun takes cgroups of version 2 only
   cat >"$work/containers.conf" <<EOF
 [containers]
 netns = "host"
@@ -61,7 +75,7 @@ EOF
 # Prints the default of a build argument.
 default() { sed -n "s/^ARG $1=//p" Dockerfile; }
 
-can_pull() { timeout 300 "$engine" pull --quiet "$(default PYTHON_IMAGE)" >/dev/null 2>&1; }
+can_pull() { timeout 60 "$engine" manifest inspect "$(default PYTHON_IMAGE)" >/dev/null 2>&1; }
 
 # Debian 13 with a compiler and this machine's Python 3.11, which was built for an older Debian.
 make_python_image() {
@@ -99,12 +113,6 @@ make_beam_image() {
 }
 
 make_base_images() {
-  local program
-  ((EUID == 0)) || { say "the base images cannot be pulled, and making them takes root" && exit 1; }
-  for program in debootstrap go; do
-    command -v "$program" >/dev/null ||
-      { say "the base images cannot be pulled, and there is no $program to make them" && exit 1; }
-  done
   say "Making the base images, since $(default PYTHON_IMAGE) cannot be pulled"
   make_python_image >>"$work/log" 2>&1
   make_beam_image >>"$work/log" 2>&1
@@ -124,10 +132,8 @@ finish() {
 }
 
 main() {
-  local lacking
-  lacking=$(check) || { say "test-image: $lacking" && exit 1; }
+  check >&3 || exit 1
   scripts/setup.sh dev
-  engine=$(find_engine)
   work=$(mktemp -d)
   trap finish EXIT
   if [[ $engine == podman ]]; then configure_podman; fi
