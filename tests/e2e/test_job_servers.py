@@ -1,9 +1,8 @@
-"""Beam's work by workers in processes of their own, through the portable protocol.
+"""Beam's work through job servers, by workers in processes of their own.
 
-The same run by two workers of Beam's own runner, and against Beam's two job servers for one
-machine, each of which gives a job one worker: the one that comes with its Python SDK, and Prism, a
-second implementation of the portable protocol, in Go, which takes nothing that the protocol does
-not say.
+The same run against Beam's two job servers for one machine: the one that comes with its Python SDK,
+and Prism, a second implementation of the portable protocol, in Go, which takes nothing that the
+protocol does not say.
 """
 
 from __future__ import annotations
@@ -81,15 +80,6 @@ def prism(lack: Callable[..., NoReturn]) -> Path:
         if built.returncode:
             lack("prism", f"`go install {package}` failed: {built.stderr.strip()[-300:]}")
     return binary
-
-
-def test_two_workers_make_what_one_process_makes(
-    pushed: Campaign, new_campaign: Callable[[], Campaign]
-) -> None:
-    campaign = new_campaign()
-    result = campaign.run(f"beam.workers={WORKERS}")
-    assert result.returncode == 0, result.stdout
-    assert_same_results(campaign, pushed)
 
 
 def test_a_job_server_makes_what_one_process_makes(
