@@ -50,6 +50,7 @@ def rows_of(
     evaluation: pd.DataFrame,
     columns: Columns | None = None,
     workers: int = 1,
+    schema: str = SCHEMA,
     **several: str,
 ) -> Rows:
     splits = {
@@ -64,7 +65,7 @@ def rows_of(
     return Rows(
         beam.Pipeline(options=PipelineOptions(options)),
         gate.write_examples(**splits),
-        parse(SCHEMA),
+        parse(schema),
         columns or Columns(),
         str(gate.folder / "work"),
         several,
@@ -117,12 +118,8 @@ def test_a_cold_ad_of_several_texts_differs_in_one_of_them(gate: Gate) -> None:
     train, evaluation = draw(900, 1, headline="Hot"), draw(200, 2, headline="Hot")
     evaluation.loc[:49, "headline"] = "Cold"
     schema = SCHEMA + SCHEMA.splitlines()[4].replace("text", "headline")
-    splits = {
-        name: pa.Table.from_pandas(frame, preserve_index=False)
-        for name, frame in (("train", train), ("eval", evaluation))
-    }
     columns = Columns(text=("headline", "text"))
-    rows = Rows(gate.write_examples(**splits), parse(schema), columns)
+    rows = rows_of(gate, train, evaluation, columns, schema=schema)
     assert list(rows.cold_ads(0.25)) == []
     (finding,) = rows.cold_ads(0.24)
     assert (finding.column, "Cold\nAd" in finding.detail) == ("headline, text", True)
