@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "pipeline_vs_stock_tfx": [],
     "growth": [],
     "memory": [],
+    "window": [],
     "example_gen": [],
     "known_ad": [],
     "scoring": [],

@@ -29,7 +29,11 @@ SUFFIXES = {"kubeflow": ".yaml", "vertex": ".json"}
 _ENTRY_POINT = ["python", "-m", "pipeline.container"]
 
 # The parameters of a run, and the node and property that each one fills.
-_PARAMETERS = {"data": ("example-gen", "input_base"), "min_auc": ("evaluator", "min_auc")}
+_PARAMETERS = {
+    "data": ("example-gen", "input_base"),
+    "until": ("example-gen", "until"),  # of input in spans
+    "min_auc": ("evaluator", "min_auc"),
+}
 
 # Nodes whose result depends on more than their inputs: on the serving root, or on the data, which
 # only Vertex looks at before it looks into its cache.
@@ -60,7 +64,9 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> str:
     _add_parameters(spec)
     _add_outputs(spec)
     _add_resources(spec, config.deploy.resources)
-    for node in _NEVER_CACHED[target]:
+    # A node that works out a window finds another one when a day has come.
+    of_window = ["example-gen"] if "until" in spec["root"]["inputDefinitions"]["parameters"] else []
+    for node in [*_NEVER_CACHED[target], *of_window]:
         spec["root"]["dag"]["tasks"][node].pop("cachingOptions", None)
     if target == "vertex":
         job["labels"] |= config.deploy.labels
@@ -142,6 +148,8 @@ def _add_parameters(spec: Json) -> None:
     parameters = spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
     for name, (node, key) in _PARAMETERS.items():
         inputs = spec["root"]["dag"]["tasks"][node]["inputs"]["parameters"]
+        if key not in inputs:
+            continue
         component = spec["components"][node]["inputDefinitions"]["parameters"][key]
         parameters[name] = {**component, "defaultValue": inputs[key]["runtimeValue"]["constant"]}
         inputs[key] = {"componentInputParameter": name}

@@ -10,10 +10,12 @@ from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGe
 from tfx.dsl.components.base.base_node import BaseNode
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto.trainer_pb2 import TrainArgs
+from tfx.types import BaseChannel
 
 from components.evaluator.component import ClickEvaluator
+from components.evaluator.passed import Passed
 from components.example_gen.component import csv_example_gen
-from components.features import TRAIN
+from components.features import EVAL, TRAIN
 from components.pusher.component import click_pusher
 from components.schema_gate.component import SchemaGate
 from components.statistics.component import BlockStatistics
@@ -22,13 +24,14 @@ from components.transform.component import BlockTransform
 from components.validator.component import ModelValidator
 from pipeline.config import PipelineConfig
 from pipeline.prepare import Prepared
+from pipeline.run_record import REFIT
 
 
 def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
     """Returns the nodes in the order in which data meets them."""
-    columns = config.data.columns.model_dump()
-
-    example_gen = csv_example_gen(prepared.layout, config.data.reading(), prepared.data_fingerprint)
+    example_gen = csv_example_gen(
+        prepared.layout, config.data.reading(), prepared.data_fingerprint, prepared.span_store
+    )
     examples = example_gen.outputs["examples"]
 
     statistics = BlockStatistics(examples=examples).with_id("statistics")
@@ -48,38 +51,9 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
         push_cache_key=prepared.push_cache_key,
     ).with_id("schema_gate")
 
-    transform = BlockTransform(
-        examples=examples,
-        schema=schema.outputs["schema"],
-        preprocessing_fn=_path_of(preprocessing.preprocessing_fn),
-        custom_config={
-            "columns": columns,
-            "encoder_folder": prepared.encoder_folder,
-            "encoder_fingerprint": prepared.encoder_fingerprint,
-            "code_fingerprint": prepared.code_fingerprint,
-            "user_id": config.model.user_id,
-            "ad_id": config.model.ad_id,
-            "training_only": config.model.training_only,
-            "multi_valued": config.data.multi_valued,
-            **config.transform.model_dump(),
-        },
-    ).with_id("transform")
+    transform = _transform(config, prepared, examples, schema, [TRAIN]).with_id("transform")
     transform.add_upstream_node(gate)
-
-    trainer = Trainer(
-        # By its path: importing it would import Keras before the terminal shows anything.
-        run_fn="components.trainer.run_fn.run_fn",
-        examples=examples,
-        transform_graph=transform.outputs["transform_graph"],
-        train_args=TrainArgs(splits=[TRAIN]),
-        custom_config={
-            "columns": columns,
-            "model": config.model.model_dump(),
-            "trainer": config.trainer.model_dump(),
-            "code_fingerprint": prepared.code_fingerprint,
-            **(_in_service(config, prepared) if config.trainer.warm_start else {}),
-        },
-    ).with_id("trainer")
+    trainer = _trainer(config, prepared, examples, transform, [TRAIN]).with_id("trainer")
 
     evaluator = ClickEvaluator(
         examples=examples,
@@ -90,16 +64,19 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
         push_cache_key=prepared.push_cache_key,
     ).with_id("evaluator")
 
+    refit = _refit(config, prepared, examples, schema, evaluator) if config.trainer.refit else []
+    model = (refit[-1] if refit else trainer).outputs["model"]
+
     model_validator = ModelValidator(
         examples=examples,
-        model=trainer.outputs["model"],
+        model=model,
         settings=config.validator.model_dump_json(),
         columns=config.data.columns.model_dump_json(),
     ).with_id("validator")
     model_validator.add_upstream_node(evaluator)
 
     pusher = click_pusher(
-        model=trainer.outputs["model"],
+        model=model,
         blessing=evaluator.outputs["blessing"],
         infra_blessing=model_validator.outputs["blessing"],
         statistics=statistics.outputs["statistics"],
@@ -117,6 +94,7 @@ def create_nodes(config: PipelineConfig, prepared: Prepared) -> list[BaseNode]:
         transform,
         trainer,
         evaluator,
+        *refit,
         model_validator,
         pusher,
     ]
@@ -138,6 +116,77 @@ def create_pipeline(
         enable_cache=config.cache,
         **runner_arguments,
     )
+
+
+def _transform(
+    config: PipelineConfig,
+    prepared: Prepared,
+    examples: BaseChannel,
+    schema: BaseNode,
+    splits: list[str],
+) -> BlockTransform:
+    return BlockTransform(
+        examples=examples,
+        schema=schema.outputs["schema"],
+        preprocessing_fn=_path_of(preprocessing.preprocessing_fn),
+        splits=splits,
+        custom_config={
+            "columns": config.data.columns.model_dump(),
+            "encoder_folder": prepared.encoder_folder,
+            "encoder_fingerprint": prepared.encoder_fingerprint,
+            "code_fingerprint": prepared.code_fingerprint,
+            "user_id": config.model.user_id,
+            "ad_id": config.model.ad_id,
+            "training_only": config.model.training_only,
+            "multi_valued": config.data.multi_valued,
+            **config.transform.model_dump(),
+            **_kept_embeddings(prepared),
+        },
+    )
+
+
+def _trainer(
+    config: PipelineConfig,
+    prepared: Prepared,
+    examples: BaseChannel,
+    transform: BaseNode,
+    splits: list[str],
+) -> Trainer:
+    return Trainer(
+        # By its path: importing it would import Keras before the terminal shows anything.
+        run_fn="components.trainer.run_fn.run_fn",
+        examples=examples,
+        transform_graph=transform.outputs["transform_graph"],
+        train_args=TrainArgs(splits=splits),
+        custom_config={
+            "columns": config.data.columns.model_dump(),
+            "model": config.model.model_dump(),
+            "trainer": config.trainer.model_dump(),
+            "code_fingerprint": prepared.code_fingerprint,
+            **(_in_service(config, prepared) if config.trainer.warm_start else {}),
+        },
+    )
+
+
+def _refit(
+    config: PipelineConfig,
+    prepared: Prepared,
+    examples: BaseChannel,
+    schema: BaseNode,
+    evaluator: BaseNode,
+) -> list[BaseNode]:
+    """Returns the nodes that train the same recipe on all rows, once the model has passed."""
+    passed = Passed(blessing=evaluator.outputs["blessing"]).with_id("passed")
+    both = [TRAIN, EVAL]
+    transform = _transform(config, prepared, examples, schema, both).with_id("refit_transform")
+    transform.add_upstream_node(passed)
+    return [passed, transform, _trainer(config, prepared, examples, transform, both).with_id(REFIT)]
+
+
+def _kept_embeddings(prepared: Prepared) -> dict[str, str]:
+    """Where embeddings are kept, if anything is kept from run to run."""
+    store = prepared.span_store
+    return {} if store is None else {"embeddings": f"{store}/embeddings"}
 
 
 def _in_service(config: PipelineConfig, prepared: Prepared) -> dict[str, str]:

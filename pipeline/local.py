@@ -26,7 +26,7 @@ from pipeline.guard import guarded
 from pipeline.interruption import Interrupted, received
 from pipeline.prepare import as_of_newest_span, check_data, check_machine, prepare
 from pipeline.quiet import output_to
-from pipeline.run_record import NodeRecord, RunRecord, Status, hold
+from pipeline.run_record import REFIT, NodeRecord, RunRecord, Status, hold
 from pipeline.unchanged import find_unchanged, reuse, run_cache_key
 from pipeline.unused import unused_left_out
 
@@ -171,7 +171,8 @@ def _run_nodes(nodes: LocalNodes, record: RunRecord, display: Display, until: st
             finally:
                 result.seconds = time.monotonic() - start
             record.write()
-            if node == "trainer" and result.state == "done" and "validator" in ids:
+            is_tried = node == "trainer" and "validator" in ids and REFIT not in ids
+            if is_tried and result.state == "done":
                 # The trial server loads the exports while the evaluator judges them.
                 meanwhile.enter_context(nodes.serving_early(result.outputs["model"]))
     record.version = nodes.pushed_version

@@ -12,6 +12,7 @@ import components
 from components.errors import InputError
 from components.example_gen.csv_reader import InputSummary, check_input, require_splits
 from components.example_gen.layout import Layout, folder_layout
+from components.example_gen.span_store import SpanStore
 from components.example_gen.spans import SpanLayout, as_of_newest, find_input, is_pattern
 from components.output_file import output_file
 from components.pusher.cache_key import push_cache_key
@@ -25,6 +26,8 @@ _ARTIFACTS_BY_INPUT = 0.5
 _ARTIFACTS = 1.0e9
 _PUSH = 0.5e9
 
+SPAN_STORE = "spans"  # in a pipeline's folder, see components.example_gen.span_store
+
 IMAGE_FOLDER = Path("/opt/twotower/app")  # where the Dockerfile puts the project
 
 
@@ -35,6 +38,7 @@ class Prepared:
     Attributes:
         layout: where the input's files are.
         data_fingerprint: of their content; "" where only the nodes see them.
+        span_store: folder where what is made of the input's spans is kept, if there are any.
         schema_file: a copy of the curated schema, under a name that changes with its content.
         encoder_folder: the compiled text encoder.
         encoder_fingerprint: of its weights and graph.
@@ -45,6 +49,7 @@ class Prepared:
 
     layout: Layout
     data_fingerprint: str
+    span_store: str | None
     schema_file: str
     encoder_folder: str
     encoder_fingerprint: str
@@ -70,7 +75,8 @@ def check_data(config: PipelineConfig) -> InputSummary:
     Raises:
         InputError: it cannot be used; every problem is in the message.
     """
-    summary = check_input(config.data.input, config.data)
+    store = SpanStore(config.folder / SPAN_STORE)
+    summary = check_input(config.data.input, config.data, store=store)
     require_splits(summary)
     return summary
 
@@ -122,6 +128,7 @@ def prepare(config: PipelineConfig, again: bool = False) -> Prepared:
     return Prepared(
         layout=layout,
         data_fingerprint=layout.fingerprint(),
+        span_store=str(config.folder / SPAN_STORE) if isinstance(layout, SpanLayout) else None,
         schema_file=str(_copy_of_schema(config)),
         encoder_folder=str(encoder),
         encoder_fingerprint=text_encoder.fingerprint(encoder),
@@ -145,6 +152,7 @@ def prepare_for_image(config: PipelineConfig) -> Prepared:
     return Prepared(
         layout=_layout_in_image(config),
         data_fingerprint="",
+        span_store=_store_in_image(config),
         schema_file=str(IMAGE_FOLDER / config.data.schema_file),
         encoder_folder=str(config.deploy.encoders / encoder.name),
         encoder_fingerprint=text_encoder.fingerprint(encoder),
@@ -152,6 +160,11 @@ def prepare_for_image(config: PipelineConfig) -> Prepared:
         push_cache_key="",  # nodes that depend on the serving root are not cached there
         push_again=False,
     )
+
+
+def _store_in_image(config: PipelineConfig) -> str | None:
+    store = config.deploy.span_store
+    return str(store) if store is not None and is_pattern(str(config.deploy.input)) else None
 
 
 def _layout_in_image(config: PipelineConfig) -> Layout:

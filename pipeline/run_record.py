@@ -31,6 +31,12 @@ NodeState = Literal["done", "cached", "failed"]
 
 RECORD_FILE = "run.json"
 
+REFIT_NOTE = (
+    "What is pushed is the refit: the same recipe trained on all rows of the input, those for "
+    "evaluation among them, after the model that the verdict is about had passed"
+)
+REFIT = "refit"  # the node that trains once more, on all rows, what has passed
+
 
 class NodeRecord(BaseModel):
     """How a node did.
@@ -79,6 +85,11 @@ class RunRecord(BaseModel):
     cache_key: str | None = None
     push_cache_key: str | None = None
     version: int | None = None
+
+    @property
+    def is_refit(self) -> bool:
+        """Whether what it pushed was trained on the evaluation rows too, after it had passed."""
+        return any(node.id == REFIT for node in self.nodes)
 
     def output(self, node: str, name: str) -> Path | None:
         """Returns the folder of an output artifact, if that node got so far."""

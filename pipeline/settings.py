@@ -110,10 +110,15 @@ class DeploySettings(Settings):
     )
     input: str | None = Field(
         None,
-        description="Folder of CSV files: mounted, in gs://, or on Kubeflow in s3://; the default "
-        "of a run's `data`.",
+        description="Folder of CSV files, or a pattern of spans: mounted, in gs://, or on Kubeflow "
+        "in s3://; the default of a run's `data`.",
     )
     is_split: bool = Field(False, description="Whether the input has train/ and eval/ in it.")
+    span_store: Path | None = Field(
+        None,
+        description="Mounted folder where what is made of an input's spans is kept for the next "
+        "run; none to read the whole window in each.",
+    )
     serving_root: Path | None = Field(
         None, description="TF Serving's model folder, mounted; on Vertex /gcs/<bucket>/<folder>."
     )

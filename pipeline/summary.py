@@ -7,7 +7,7 @@ from rich.console import Console
 from components.errors import printable
 from components.evaluator.verdict import VERDICT_FILE, read_verdict
 from components.features import EVAL
-from pipeline.run_record import RunRecord
+from pipeline.run_record import REFIT_NOTE, RunRecord
 
 _HEADLINES = {
     "pushed": "[bold green]Pushed[/] as version {version}",
@@ -26,6 +26,8 @@ def show(record: RunRecord, console: Console) -> None:
     console.print()
     headline = _HEADLINES[record.status]
     console.print(headline.format(version=record.version, message=record.message))
+    if record.is_refit and record.status == "pushed":
+        console.print(f"{REFIT_NOTE}.")
     if record.status in _AS_ASKED and all(node.state == "cached" for node in record.nodes):
         console.print("Nothing changed since an earlier run: every node came from the cache.")
     data = record.data

@@ -33,6 +33,14 @@ class CountingEncoder(tf.Module):
         return {"pooled_output": tf.reduce_mean(tf.gather(self.rows, codes), axis=1)}
 
 
+class Tokenizer(tf.Module):
+    """Counts a text's bytes as its tokens."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def __call__(self, texts: tf.Tensor) -> tf.Tensor:
+        return tf.minimum(tf.strings.length(texts), 64)
+
+
 def write_examples(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Writes rows as tf.Examples; None is a missing value."""
     with tf.io.TFRecordWriter(str(file), "GZIP") as writer:
@@ -64,7 +72,11 @@ def feature_spec(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def analyse(
-    folder: Path, encoder_folder: Path, rows: Sequence[Mapping[str, Any]], **settings: Any
+    folder: Path,
+    encoder_folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    feature_rows: Sequence[Mapping[str, Any]] | None = None,
+    **settings: Any,
 ) -> Any:
     """Runs Transform's analysis over rows.
 
@@ -72,13 +84,16 @@ def analyse(
         folder: gets the transform graph, as `graph`.
         encoder_folder: a compiled text encoder.
         rows: the impressions.
+        feature_rows: those that show the types of the columns, if others do.
         settings: of preprocessing_fn, where they are not the usual ones.
 
     Returns:
         Beam's counters.
     """
     write_examples(folder / "examples.gz", rows)
-    metadata = dataset_metadata.DatasetMetadata.from_feature_spec(feature_spec(rows))
+    metadata = dataset_metadata.DatasetMetadata.from_feature_spec(
+        feature_spec(feature_rows or rows)
+    )
     config = {
         "columns": Columns().model_dump(),
         "encoder_folder": str(encoder_folder),

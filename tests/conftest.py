@@ -99,10 +99,11 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A compiled text encoder that costs nothing."""
     import tensorflow as tf
 
-    from tests.analysis import CountingEncoder
+    from tests.analysis import CountingEncoder, Tokenizer
 
     folder = tmp_path_factory.mktemp("encoder")
     tf.saved_model.save(CountingEncoder(), str(folder))
+    tf.saved_model.save(Tokenizer(), str(folder / "tokenizer"))
     return folder
 
 

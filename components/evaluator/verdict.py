@@ -81,6 +81,12 @@ class Verdict(BaseModel):
         return _aligned([judgement.cells() for judgement in self.judgements])
 
 
+def refusal(folder: str) -> str:
+    """Says why the model of a blessing artifact's `folder` is not pushed."""
+    lines = read_verdict(folder).lines()
+    return "\n".join(["not pushed, the model did not pass the gate:", *lines])
+
+
 def read_verdict(folder: str) -> Verdict:
     """Reads the verdict in a blessing artifact's `folder`, a path or a URI.
 

@@ -55,12 +55,20 @@ class ColumnProfile:
 
     def add(self, values: pa.Array) -> None:
         """Takes in the values of some rows: `binary` in UTF-8, null allowed."""
-        self.rows += len(values)
-        self._empty += values.null_count
+        if self._values is None and self._words is None:
+            self.rows += len(values)
+            self._empty += values.null_count
+        else:
+            self.add_counted(*pc.value_counts(values).flatten())
+
+    def add_counted(self, values: pa.Array, counts: pa.Array) -> None:
+        """Takes in distinct values, null allowed, and how many rows have each."""
+        is_there = values.is_valid()
+        self.rows += _sum(counts)
+        self._empty += _sum(counts.filter(pc.invert(is_there)))
         if self._values is None and self._words is None:
             return
-        distinct, counts = pc.value_counts(values.drop_null()).flatten()
-        distinct = distinct.cast(TEXT)
+        distinct, counts = values.filter(is_there).cast(TEXT), counts.filter(is_there)
         if self._values is not None:
             self._values.update(distinct.slice(0, _MOST_VALUES + 1).to_pylist())
             if len(self._values) > _MOST_VALUES:

@@ -6,6 +6,7 @@ them again. Neither holds more than a block of rows, and what it must know of ea
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,9 +23,13 @@ from components.example_gen.csv_types import NUMBER, Types, convert
 from components.example_gen.input_files import read_blocks, read_header
 from components.example_gen.layout import WHOLE, name_few, name_under
 from components.example_gen.outcomes import impressions_and_clicks
+from components.example_gen.read_span import COUNTS, ReadSpan, SpanFacts
 from components.example_gen.settings import ReadingSettings
-from components.example_gen.spans import SpanLayout, find_input
+from components.example_gen.span_store import SpanStore, digest_of, reading_key
+from components.example_gen.spans import Span, SpanLayout, find_input
 from components.example_gen.split import Counts, SplitCounter, describe
+from components.example_gen.value_counts import ValueCounter
+from components.features import EVAL, TRAIN
 
 __all__ = [
     "InputSummary",
@@ -83,7 +88,10 @@ class InputSummary:
 
 
 def check_input(
-    path: Path, settings: ReadingSettings, required: Sequence[str] | None = None
+    path: Path,
+    settings: ReadingSettings,
+    required: Sequence[str] | None = None,
+    store: SpanStore | None = None,
 ) -> InputSummary:
     """Checks the input at `path`.
 
@@ -95,11 +103,12 @@ def check_input(
         settings: How rows are read and split.
         required: The columns that must be there and good. None stands for input to train on: the
             named columns, at least one attribute, and both values of the label.
+        store: Where what was read of spans is kept.
 
     Raises:
         InputError: The input cannot be used; everything that is wrong is in the message.
     """
-    return _usable(examine_input(path, settings, required), settings, required)
+    return _usable(examine_input(path, settings, required, store), settings, required)
 
 
 def check_files(
@@ -113,7 +122,10 @@ def check_files(
 
 
 def examine_input(
-    path: Path, settings: ReadingSettings, required: Sequence[str] | None = None
+    path: Path,
+    settings: ReadingSettings,
+    required: Sequence[str] | None = None,
+    store: SpanStore | None = None,
 ) -> InputSummary:
     """Does what `check_input` does, and returns what is wrong beside what could be read.
 
@@ -121,16 +133,65 @@ def examine_input(
         InputError: There is nothing to read at `path`.
     """
     layout = find_input(path, settings)
+    if isinstance(layout, SpanLayout) and required is None:
+        return examine_window(layout, settings, store)[0]
     ignored = layout.ignored()
     found = _examine(layout.files(), layout.base, settings.for_layout(layout), required)
     if ignored:
         found.warnings.append(f"not read, by their names: {name_few(ignored)}")
-    if isinstance(layout, SpanLayout):
-        warnings, problems = layout.findings()
-        found.warnings.extend(warnings)
-        found.problems.extend(problems)
-        return replace(found, split=layout.describe())
     return found
+
+
+def check_window(
+    layout: SpanLayout, settings: ReadingSettings, store: SpanStore
+) -> tuple[InputSummary, list[ReadSpan]]:
+    """Does what `check_input` does, for a window; returns beside it what was read of each span."""
+    found, spans = examine_window(layout, settings, store)
+    return _usable(found, settings, None), spans
+
+
+def examine_window(
+    layout: SpanLayout, settings: ReadingSettings, store: SpanStore | None
+) -> tuple[InputSummary, list[ReadSpan]]:
+    """Does what `examine_input` does, for a window of which each span is read once and kept.
+
+    Args:
+        layout: Where the spans are.
+        settings: How they are read.
+        store: Where they are kept; None to read all of them.
+    """
+    settings, window = settings.for_layout(layout), layout.window()
+    spans = [
+        _read_span(span, split, layout.base, settings, store)
+        for split, some in ((TRAIN, window.train), (EVAL, window.eval))
+        for span in some
+    ]
+    check = _Check(layout.base, settings, None)
+    check.add_window(spans)
+    found = check.summary()
+    warnings, problems = layout.findings()
+    if store is not None:
+        changed = store.changed({read.span.name: read.digest for read in spans})
+        if changed:
+            warnings.append(f"changed since they were read, and read again: {name_few(changed)}")
+    found.warnings.extend(warnings)
+    found.problems.extend(problems)
+    return replace(found, split=layout.describe()), spans
+
+
+def _read_span(
+    span: Span, split: str, base: str, settings: ReadingSettings, store: SpanStore | None
+) -> ReadSpan:
+    """Returns what is in a span, as it is kept or as its files have it."""
+    digest = digest_of(span, base)
+    key = reading_key(digest, settings)
+    kept = None if store is None else store.find(COUNTS, key)
+    if kept is not None:
+        return ReadSpan.load(kept, span, split, digest)
+    read = _Check(base, settings, None, ValueCounter()).read_span(span, split, digest)
+    if store is not None and not read.problems:
+        store.keep(COUNTS, key, read.save)
+    return read
 
 
 def _examine(
@@ -210,11 +271,23 @@ def _convert(
 
 
 class _Check:
-    """What is known of an input that is being checked."""
+    """What is known of an input that is being checked.
+
+    Args:
+        base: Folder of its files.
+        settings: How they are read.
+        required: See `check_input`.
+        values: Counts the values of the good rows, if it is there.
+    """
 
     def __init__(
-        self, base: str, settings: ReadingSettings, required: Sequence[str] | None
+        self,
+        base: str,
+        settings: ReadingSettings,
+        required: Sequence[str] | None,
+        values: ValueCounter | None = None,
     ) -> None:
+        self._values = values
         self._base = base
         self._settings = settings
         self._names = settings.columns
@@ -230,12 +303,52 @@ class _Check:
         self._texts_of: dict[bytes | None, set[int]] = defaultdict(set)  # hashes, by ad id
         self._problems: list[str] = []
 
+    def read_span(self, span: Span, split: str, digest: str) -> ReadSpan:
+        """Checks the files of a span, of which a split may have several."""
+        self._splits[split] = Counts()
+        for file in span.files:
+            self._read_file(file, split)
+        assert self._values is not None
+        counts = self._values.counts()
+        return ReadSpan(span, split, digest, self.facts(), counts, self._problems)
+
     def read_split(self, split: str, files: Sequence[str]) -> None:
         """Checks the files of a split, and the split as a whole."""
         self._splits[split] = Counts()
         were_read = [self._read_file(file, split) for file in files]
         if all(were_read):  # else what is missing from the rest may be in there
             self._problems += self._problems_of_split(split, self._splits[split])
+
+    def add_window(self, spans: Sequence[ReadSpan]) -> None:
+        """Takes in spans that were read, each by itself, in place of their files."""
+        self._splits = dict.fromkeys((TRAIN, EVAL), Counts())
+        for read in spans:
+            self._splits[read.split] += sum(read.facts.files.values(), Counts())
+            for name, counts in read.facts.files.items():
+                self._files[f"{self._base}/{name}"] = counts
+            for name, header in read.facts.headers.items():
+                self._headers[f"{self._base}/{name}"] = header
+            self._bad_rows += read.facts.bad_rows
+            for ad, texts in read.facts.texts_of.items():
+                self._texts_of[ad.encode()].update(texts)
+            for name, table in read.values.columns.items():
+                if name not in self._columns:
+                    self._columns[name] = self._profile(name)
+                values, rows = (table[each].combine_chunks() for each in table.column_names)
+                self._columns[name].add_counted(values, rows)
+            self._problems += read.problems
+        if not self._problems:
+            for split, found in self._splits.items():
+                self._problems += self._problems_of_split(split, found)
+
+    def facts(self) -> SpanFacts:
+        """Returns what was found, with the names that files have under the folder."""
+        return SpanFacts(
+            headers={name_under(self._base, file): each for file, each in self._headers.items()},
+            files={name_under(self._base, file): each for file, each in self._files.items()},
+            bad_rows=self._bad_rows,
+            texts_of={(ad or b"").decode(): sorted(texts) for ad, texts in self._texts_of.items()},
+        )
 
     def summary(self) -> InputSummary:
         """Returns what was found."""
@@ -382,6 +495,8 @@ class _Check:
             if name not in self._columns:
                 self._columns[name] = self._profile(name)
             self._columns[name].add(column_of(rows, name))
+        if self._values is not None:
+            self._values.add(rows)
         self._count_ads(rows)
 
     def _profile(self, name: str) -> ColumnProfile:
@@ -401,7 +516,15 @@ class _Check:
         for ad, its_texts in zip_longest(
             distinct.get(ad_id, []), zip(*columns_of_texts, strict=True)
         ):
-            self._texts_of[ad].update([hash(its_texts)] if columns_of_texts else [])
+            self._texts_of[ad].update([_hash(its_texts)] if columns_of_texts else [])
+
+
+def _hash(texts: Sequence[bytes]) -> int:
+    """Returns a number that is the same in every process."""
+    digest = hashlib.blake2b(digest_size=8)
+    for text in texts:
+        digest.update(len(text).to_bytes(8) + text)
+    return int.from_bytes(digest.digest())
 
 
 def _listed(items: Sequence[str], count: int) -> list[str]:

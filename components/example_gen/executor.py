@@ -6,16 +6,14 @@ import csv
 import io
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from itertools import chain, cycle
+from itertools import chain
 from typing import Any
 
-import tensorflow as tf
 from google.protobuf import struct_pb2
 from pydantic import BaseModel
 from tfx import types
-from tfx.components.example_gen import utils, write_split
+from tfx.components.example_gen import utils
 from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
@@ -23,7 +21,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.errors import InputError
+from components.example_gen import window_examples
 from components.example_gen.blocks import BadRow
 from components.example_gen.csv_reader import check_files, require_splits
 from components.example_gen.examples import examples_by_split
@@ -31,15 +29,14 @@ from components.example_gen.filesystem import list_files
 from components.example_gen.input_files import read_blocks, read_header
 from components.example_gen.layout import Layout, is_data
 from components.example_gen.settings import ReadingSettings, WindowSettings
+from components.example_gen.shards import SplitWriter
 from components.example_gen.spans import SpanLayout
 
 _LOGGER = logging.getLogger(__name__)
 
 QUARANTINE_FILE = "quarantine.csv"
 
-_ROWS_PER_SHARD = 100_000
-_MOST_SHARDS = 64
-_GZIP_LEVEL = 3  # the last of zlib's fast ones
+UNTIL = "until"  # a property of the node: the newest span to read, "" for the newest there is
 
 
 class ColumnarCsvExecutor(base_executor.BaseExecutor):
@@ -64,37 +61,37 @@ class ColumnarCsvExecutor(base_executor.BaseExecutor):
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         input_config, output_config = _configs(exec_properties)
-        settings = unpack(exec_properties).settings
+        packed = unpack(exec_properties)
         base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
-        files = _find_files(base, input_config, exec_properties)
-        summary = check_files(files, base, settings)
-        require_splits(summary)
-        for warning in summary.warnings:
-            _LOGGER.warning("%s", warning)
-
         artifact = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.EXAMPLES_KEY]
         )
         splits = utils.generate_output_split_names(input_config, output_config)
         artifact.split_names = artifact_utils.encode_split_names(splits)
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
-
         folders = {split: artifact_utils.get_split_uri([artifact], split) for split in splits}
-        shards = min(-(-summary.rows // _ROWS_PER_SHARD), _MOST_SHARDS)
-        with closing(_SplitWriter(folders, shards)) as writer:
+        if packed.pattern is not None:
+            window = packed.window.as_of(exec_properties[UNTIL])
+            layout = SpanLayout.of(f"{base}/{packed.pattern}", window)
+            how = packed.settings, packed.store
+            bad = window_examples.write(layout, *how, artifact.uri, folders)
+            _write_quarantine(artifact.uri, bad, packed.settings)
+            return
+
+        settings, files = packed.settings, _find_files(base, input_config)
+        summary = check_files(files, base, settings)
+        require_splits(summary)
+        for warning in summary.warnings:
+            _LOGGER.warning("%s", warning)
+        with closing(SplitWriter(folders, summary.rows)) as writer:
             for examples in examples_by_split(files, base, settings, summary):
                 writer.write(examples)
         if summary.bad_rows:
             _write_quarantine(artifact.uri, files, settings)
 
 
-def _find_files(
-    base: str, input_config: example_gen_pb2.Input, exec_properties: Mapping[str, Any]
-) -> dict[str, list[str]]:
+def _find_files(base: str, input_config: example_gen_pb2.Input) -> dict[str, list[str]]:
     """Returns the files that are read, by split, wherever they are."""
-    packed = unpack(exec_properties)
-    if packed.pattern is not None:
-        return _find_window(SpanLayout.of(f"{base}/{packed.pattern}", packed.window))
     layout = Layout(base, {split.name: split.pattern for split in input_config.splits})
     return {
         split: [
@@ -106,20 +103,6 @@ def _find_files(
     }
 
 
-def _find_window(layout: SpanLayout) -> dict[str, list[str]]:
-    """Returns the files of the window, by split.
-
-    Raises:
-        InputError: The window cannot be used.
-    """
-    warnings, problems = layout.findings()
-    for warning in warnings:
-        _LOGGER.warning("%s", warning)
-    if problems:
-        raise InputError("\n  ".join(["the input cannot be used:", *problems]))
-    return layout.files()
-
-
 class Packed(BaseModel):
     """What a node has to know beside the folder of the files.
 
@@ -127,13 +110,15 @@ class Packed(BaseModel):
         settings: How they are read and split.
         fingerprint: Of their content; "" where it is not known.
         pattern: Of the spans under the folder, of input in spans.
-        window: Which of these are read.
+        window: Which of these are read, but for the newest one.
+        store: Folder where what is made of a span is kept for the next run.
     """
 
     settings: ReadingSettings
     fingerprint: str
     pattern: str | None = None
     window: WindowSettings = WindowSettings()
+    store: str | None = None
 
 
 def pack(packed: Packed) -> example_gen_pb2.CustomConfig:
@@ -160,42 +145,6 @@ def _configs(
     for key, config in zip(keys, configs, strict=True):
         proto_utils.json_to_proto(exec_properties[key], config)
     return configs
-
-
-class _SplitWriter:
-    """Writes the shards of all splits, in a thread beside the one that makes the Examples."""
-
-    def __init__(self, folders: Mapping[str, str], shards: int) -> None:
-        self._shards = {split: _open_shards(folder, shards) for split, folder in folders.items()}
-        self._turns = {split: cycle(shards) for split, shards in self._shards.items()}
-        self._thread = ThreadPoolExecutor(max_workers=1)
-        self._written: Future[None] = self._thread.submit(self._write, {})
-
-    def write(self, examples: Mapping[str, Sequence[bytes]]) -> None:
-        """Writes serialized Examples by split, at the latest when the next ones are given."""
-        self._written.result()
-        self._written = self._thread.submit(self._write, examples)
-
-    def close(self) -> None:
-        self._thread.shutdown()
-        for shard in chain.from_iterable(self._shards.values()):
-            shard.close()
-        self._written.result()
-
-    def _write(self, examples: Mapping[str, Sequence[bytes]]) -> None:
-        for split, part in examples.items():
-            for example, shard in zip(part, self._turns[split], strict=False):
-                shard.write(example)
-
-
-def _open_shards(folder: str, count: int) -> list[tf.io.TFRecordWriter]:
-    fileio.makedirs(folder)
-    options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=_GZIP_LEVEL)
-    stem = f"{folder}/{write_split.DEFAULT_FILE_NAME}"
-    return [
-        tf.io.TFRecordWriter(f"{stem}-{shard:05d}-of-{count:05d}.gz", options)
-        for shard in range(count)
-    ]
 
 
 def _write_quarantine(

@@ -6,8 +6,9 @@ import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from components.errors import InputError
 from components.example_gen.csv_types import MARKS
 from components.example_gen.layout import Layout
 from components.features import Columns
@@ -121,6 +122,20 @@ class WindowSettings(Settings):
     missing_spans: Literal["warn", "stop"] = Field(
         "warn", description="A span that is missing in the window: say so, or refuse the input."
     )
+
+    def as_of(self, until: str) -> WindowSettings:
+        """Returns the settings with another newest span, "" for the newest there is.
+
+        Raises:
+            InputError: It is neither a date nor a number.
+        """
+        try:
+            values = {**self.model_dump(), "until": until or None}
+            return WindowSettings.model_validate(values)
+        except ValidationError:
+            raise InputError(
+                f"until: {until}: expected a date as 2026-11-24, or the number of a span"
+            ) from None
 
     @model_validator(mode="after")
     def _leaves_spans_to_train_on(self) -> WindowSettings:

@@ -10,7 +10,7 @@ from tfx.types import Artifact, artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
 from components.errors import NotBlessedError
-from components.evaluator.verdict import read_verdict
+from components.evaluator.verdict import refusal
 from components.features import CLICK_MODEL, TRAIN
 from components.local_copy import local_copy
 from components.pusher.cache_key import record_push
@@ -82,8 +82,7 @@ def _reasons(input_dict: dict[str, list[Artifact]]) -> str:
         input_dict[standard_component_specs.MODEL_BLESSING_KEY]
     )
     if not blessing.get_int_custom_property("blessed"):
-        lines = read_verdict(blessing.uri).lines()
-        return "\n".join(["not pushed, the model did not pass the gate:", *lines])
+        return refusal(blessing.uri)
     infra_blessing = artifact_utils.get_single_instance(
         input_dict[standard_component_specs.INFRA_BLESSING_KEY]
     )

@@ -16,13 +16,15 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.components.base.executor_spec import BeamExecutorSpec
 from tfx.types import Artifact, BaseChannel, artifact_utils
 from tfx.types.standard_component_specs import EXAMPLES_KEY, STATISTICS_KEY
-from tfx.utils import json_utils, stats_utils
+from tfx.utils import io_utils, json_utils, stats_utils
 
 from components.beam_source import ExamplesInBlocks
+from components.example_gen.window_examples import read_counts
+from components.statistics.from_counts import statistics_of
 
 
 class Executor(BaseBeamExecutor):
-    """Computes the statistics of every split with TFDV.
+    """Computes the statistics of every split with TFDV, unless its values are counted already.
 
     It writes what TFX's executor writes. That one makes its source itself, a row an element, and
     takes no other.
@@ -47,16 +49,24 @@ class Executor(BaseBeamExecutor):
         statistics.set_json_value_custom_property(
             SAMPLE_RATE_BY_SPLIT_PROPERTY_NAME, json_utils.dumps(dict.fromkeys(splits, 1.0))
         )
+        files = {
+            split: f"{artifact_utils.get_split_uri([statistics], split)}/{DEFAULT_FILE_NAME}"
+            for split in splits
+        }
+        counted = {split: read_counts(examples.uri, split) for split in splits}
+        for split, counts in counted.items():
+            if counts is not None:
+                io_utils.write_bytes_file(files[split], statistics_of(counts).SerializeToString())
+        if all(counts is not None for counts in counted.values()):
+            return
         with self._make_beam_pipeline() as pipeline:
             for split in splits:
-                folder = artifact_utils.get_split_uri([statistics], split)
                 _ = (
                     pipeline
                     | f"Read[{split}]"
                     >> ExamplesInBlocks(get_split_file_patterns([examples], split)).BeamSource()
                     | f"GenerateStatistics[{split}]" >> tfdv.GenerateStatistics(tfdv.StatsOptions())
-                    | f"WriteStatistics[{split}]"
-                    >> tfdv.WriteStatisticsToBinaryFile(f"{folder}/{DEFAULT_FILE_NAME}")
+                    | f"WriteStatistics[{split}]" >> tfdv.WriteStatisticsToBinaryFile(files[split])
                 )
 
 

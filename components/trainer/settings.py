@@ -81,4 +81,9 @@ class TrainerSettings(Settings):
     warm_start: bool = Field(
         False, description="Begin from the weights of the last pushed model, where shapes match."
     )
+    refit: bool = Field(
+        False,
+        description="Train once more on all rows, those for evaluation too, what has passed the "
+        "gate, and push that.",
+    )
     seed: int = Field(1, ge=0, description="Same seed and data give the same model.")

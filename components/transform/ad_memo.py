@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
@@ -19,7 +20,9 @@ import tensorflow_transform as tft
 
 from components.errors import InputError
 from components.transform import notes, same_embedding, text_encoder
+from components.transform.counted import Counted, analyze
 from components.transform.counting import CountDistinct, most_frequent
+from components.transform.embedding_store import EmbeddingStore
 from components.transform.lookup import lookup_rows, sort_by_fingerprint
 from components.transform.text_encoder import Encoder
 
@@ -39,6 +42,9 @@ def embed(
     memo: bool,
     max_ads: int,
     notes_folder: str | None = None,
+    counts: Counted | None = None,
+    column: str = "",
+    kept: str | None = None,
 ) -> tf.Tensor:
     """Returns the embeddings [B, H] float32 of `texts` [B], within `preprocessing_fn`.
 
@@ -48,13 +54,17 @@ def embed(
         memo: embed each distinct text of the dataset once and remember it.
         max_ads: most texts that are remembered, most frequent first.
         notes_folder: gets which texts the encoder cannot tell apart.
+        counts: what is counted already; None to go over the rows.
+        column: of the texts, where they are counted.
+        kept: folder of embeddings that are kept from run to run, where they are counted.
     """
     encoder = tft.make_and_track_object(lambda: _load(encoder_folder), name="text_encoder")
     if not memo:
         return embed_distinct(texts, encoder)
-    known_texts, fingerprints, embeddings = tft.experimental.ptransform_analyzer(
+    known_texts, fingerprints, embeddings = analyze(
+        counts,
         inputs=[texts],
-        ptransform=EmbedDistinctTexts(encoder_folder, max_ads, notes_folder),
+        analyzer=EmbedDistinctTexts(encoder_folder, max_ads, notes_folder, column, kept),
         output_dtypes=[tf.string, tf.int64, tf.float32],
         output_shapes=[[None], [None], [None, text_encoder.width(encoder)]],
         name="ad_memo",
@@ -101,8 +111,17 @@ class EmbedDistinctTexts(beam.PTransform):
         notes_folder: where to leave what was noticed of the texts; nowhere if None.
     """
 
-    def __init__(self, encoder_folder: str, max_ads: int, notes_folder: str | None = None) -> None:
+    def __init__(
+        self,
+        encoder_folder: str,
+        max_ads: int,
+        notes_folder: str | None = None,
+        column: str = "",
+        kept: str | None = None,
+    ) -> None:
         super().__init__()
+        self.columns = (column,)
+        self._kept = kept
         self._encoder_folder = encoder_folder
         self._max_ads = max_ads
         self._notes_folder = notes_folder
@@ -118,6 +137,13 @@ class EmbedDistinctTexts(beam.PTransform):
             | beam.Map(_table, self._notes_folder)
         )
         return [tables | f"Output{i}" >> beam.Map(lambda table, i=i: table[i]) for i in range(3)]
+
+    def tables_of(self, counts: Counted) -> tuple[np.ndarray, ...]:
+        """Returns what the collections hold, for texts that are counted already."""
+        texts = most_frequent(counts.strings(self.columns[0]), self._max_ads)
+        store = EmbeddingStore(Path(self._kept) if self._kept else None, self._encoder_folder)
+        embeddings = store.embed(texts, lambda: _load(self._encoder_folder))
+        return _table([(texts, embeddings)], self._notes_folder)
 
     def _batches(self, counts: Counter[bytes]) -> Iterator[list[bytes]]:
         texts = most_frequent(counts, self._max_ads)

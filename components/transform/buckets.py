@@ -14,9 +14,9 @@ from typing import NamedTuple
 import apache_beam as beam
 import numpy as np
 import tensorflow as tf
-import tensorflow_transform as tft
 
 from components.transform import notes
+from components.transform.counted import Counted, analyze
 from components.transform.layout import Part, Reserved, reserve
 
 # Distinct values of a column that are counted exactly; of more, neighbors are counted together.
@@ -25,19 +25,26 @@ _MOST_COUNTED = 10_000
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-def encode(numbers: dict[str, tf.Tensor], buckets: int, notes_folder: str | None) -> Part:
+def encode(
+    numbers: dict[str, tf.Tensor],
+    buckets: int,
+    notes_folder: str | None,
+    counts: Counted | None = None,
+) -> Part:
     """Returns where the ones of numeric columns are, within `preprocessing_fn`.
 
     Args:
         numbers: [B] float32 per column; NaN is missing.
         buckets: how many buckets the values that have none of their own share.
         notes_folder: gets what is worth knowing of the columns.
+        counts: what is counted already; None to go over the rows.
     """
     values = tf.stack(list(numbers.values()), axis=1)
     values = tf.where(tf.math.is_inf(values), tf.sign(values) * _LARGEST, values)
-    bounds, layout, width = tft.experimental.ptransform_analyzer(
+    bounds, layout, width = analyze(
+        counts,
         inputs=[values],
-        ptransform=FindBuckets(tuple(numbers), buckets, notes_folder),
+        analyzer=FindBuckets(tuple(numbers), buckets, notes_folder),
         output_dtypes=[tf.float64, tf.int64, tf.int64],
         output_shapes=[[len(numbers), None], [len(numbers), 3], [1]],
         name="buckets",
@@ -177,22 +184,29 @@ class FindBuckets(beam.PTransform):
 
     def __init__(self, columns: tuple[str, ...], buckets: int, notes_folder: str | None) -> None:
         super().__init__()
-        self._columns = columns
+        self.columns = columns
         self._buckets = buckets
         self._notes_folder = notes_folder
 
     def expand(self, values: beam.PCollection) -> list[beam.PCollection]:
         tables = (
-            values | beam.CombineGlobally(CountNumbers(len(self._columns))) | beam.Map(self._tables)
+            values | beam.CombineGlobally(CountNumbers(len(self.columns))) | beam.Map(self._tables)
         )
         return [tables | f"Output{i}" >> beam.Map(lambda table, i=i: table[i]) for i in range(3)]
+
+    def tables_of(self, counts: Counted) -> _Tables:
+        """Returns the tables of what is counted already."""
+        found = [Counts() for _ in self.columns]
+        for each, name in zip(found, self.columns, strict=True):
+            each.add(*counts.numbers(name))
+        return self._tables(found)
 
     def _tables(self, counts: list[Counts]) -> _Tables:
         bounds = [bounds_of(each.values, each.counts, self._buckets) for each in counts]
         layout = np.full((len(counts), len(Reserved._fields)), -1)
         width = 0
         constants = []
-        for number, (name, each) in enumerate(zip(self._columns, counts, strict=True)):
+        for number, (name, each) in enumerate(zip(self.columns, counts, strict=True)):
             if len(each.values) + bool(each.missing) == 1:
                 value = f"{each.values[0]:g}" if len(each.values) else ""
                 constants.append(notes.constant(name, value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -13,6 +14,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.transform import notes
+from components.transform.counted import Counted, analyze, in_rows
 from components.transform.counting import CountDistinct, most_frequent
 from components.transform.layout import Part, reserve
 from components.transform.lookup import lookup_rows, sort_by_fingerprint
@@ -31,6 +33,7 @@ def encode(
     max_categories: int,
     separators: Mapping[str, str],
     notes_folder: str | None,
+    counts: Counted | None = None,
 ) -> Part:
     """Returns where the ones of string columns are, within `preprocessing_fn`.
 
@@ -42,6 +45,7 @@ def encode(
         max_categories: most values of a column that get a position.
         separators: of the values of a row, by multi-valued column.
         notes_folder: gets what is worth knowing of the columns.
+        counts: what is counted already; None to go over the rows.
     """
     names = sorted(strings, key=lambda name: (name in separators, name))
     singles = len(strings) - len(separators)
@@ -55,8 +59,12 @@ def encode(
         each.flat_values if name in separators else each
         for name, each in zip(names, keys, strict=True)
     ]
-    find_categories = FindCategories(tuple(names), max_categories, notes_folder)
-    found, layout, width = _positions(tf.concat(flat, axis=0), find_categories, "categories")
+    find_categories = FindCategories(
+        tuple(names), max_categories, notes_folder, separators=separators
+    )
+    found, layout, width = _positions(
+        tf.concat(flat, axis=0), find_categories, "categories", counts
+    )
     found = tf.split(found, [tf.size(each) for each in flat])
 
     positions, unknown = [], []
@@ -67,14 +75,14 @@ def encode(
         positions.append(tf.where(one_each >= 0, one_each, unknown[0]))
     for number in range(singles, len(names)):
         lists = keys[number].with_flat_values(found[number])
-        most = tft.max(lists.row_lengths(), name=f"most_values_{number}")
+        most = _most_values(lists, names[number], separators[names[number]], counts)
         slots = tf.where(layout[number] >= 0, tf.minimum(most, MOST_VALUES), 0)
         positions.append(_in_slots(lists, layout[number], slots))
         unknown.append(tf.where(tf.range(slots) == 0, layout[number], -1))
     return Part(tf.concat(positions, axis=1), tf.concat(unknown, axis=0), width)
 
 
-def encode_id(values: tf.Tensor, most: int, column: str) -> Part:
+def encode_id(values: tf.Tensor, most: int, column: str, counts: Counted | None = None) -> Part:
     """Returns where the one of each id [B] string is, within `preprocessing_fn`.
 
     A missing id is one not seen in training: that has learned what those are like, and may never
@@ -84,25 +92,40 @@ def encode_id(values: tf.Tensor, most: int, column: str) -> Part:
         values: the ids; "" is missing.
         most: most ids that get a position, the most frequent ones.
         column: what they are of.
+        counts: what is counted already; None to go over the rows.
     """
     find_ids = FindCategories((column,), most, None, ids=True)
-    found, layout, width = _positions(_key(0, values), find_ids, f"ids_{column}")
+    found, layout, width = _positions(_key(0, values), find_ids, f"ids_{column}", counts)
     return Part(tf.where(found >= 0, found, layout)[:, None], layout, width)
 
 
 def _positions(
-    keys: tf.Tensor, find_categories: FindCategories, name: str
+    keys: tf.Tensor, find_categories: FindCategories, name: str, counts: Counted | None
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns each key's position or -1 [n], each column's for unknown values [A], the width []."""
-    categories, fingerprints, columns, layout, width = tft.experimental.ptransform_analyzer(
+    categories, fingerprints, columns, layout, width = analyze(
+        counts,
         inputs=[keys],
-        ptransform=find_categories,
+        analyzer=find_categories,
         output_dtypes=[tf.string, tf.int64, tf.int64, tf.int64, tf.int64],
         output_shapes=[[None], [None], [None], [len(find_categories.columns)], [1]],
         name=name,
     )
     row = lookup_rows(keys, categories, fingerprints)
     return tf.where(row >= 0, tf.gather(columns, tf.maximum(row, 0)), -1), layout, width[0]
+
+
+def _most_values(
+    lists: tf.RaggedTensor, column: str, separator: str, counts: Counted | None
+) -> tf.Tensor:
+    """Returns how many values a row of a multi-valued column has at most, [] int64."""
+    if counts is None:
+        return tft.max(lists.row_lengths(), name=f"most_values_{column}")
+    distinct, _ = in_rows(counts.strings(column))
+    with tf.init_scope():
+        lengths = _key_lists(0, tf.constant(distinct), separator).row_lengths()
+        most = int(tf.reduce_max(lengths))
+    return tf.constant(most, tf.int64)
 
 
 def _key(column: int, values: tf.Tensor) -> tf.Tensor:
@@ -164,6 +187,7 @@ class FindCategories(beam.PTransform):
         columns: their names, by the number in a key.
         max_categories: most values of a column that get a position, most frequent first.
         notes_folder: gets which columns are constant.
+        separators: of the values of a row, by multi-valued column.
         ids: whether the values are ids: there is always a position for them, and none for missing.
     """
 
@@ -173,10 +197,12 @@ class FindCategories(beam.PTransform):
         max_categories: int,
         notes_folder: str | None,
         *,
+        separators: Mapping[str, str] = MappingProxyType({}),
         ids: bool = False,
     ) -> None:
         super().__init__()
         self.columns = columns
+        self._separators = dict(separators)
         self._max_categories = max_categories
         self._notes_folder = notes_folder
         self._ids = ids
@@ -184,6 +210,21 @@ class FindCategories(beam.PTransform):
     def expand(self, keys: beam.PCollection) -> list[beam.PCollection]:
         tables = keys | beam.CombineGlobally(CountDistinct()) | beam.Map(self._tables)
         return [tables | f"Output{i}" >> beam.Map(lambda table, i=i: table[i]) for i in range(5)]
+
+    def tables_of(self, counts: Counted) -> _Tables:
+        """Returns the tables of what is counted already."""
+        keys: Counter[bytes] = Counter()
+        for number, name in enumerate(self.columns):
+            values, rows = in_rows(counts.strings(name))
+            if name not in self._separators:
+                for value, n in zip(values, rows.tolist(), strict=True):
+                    keys[b"%d=%s" % (number, value)] += n
+                continue
+            lists = _key_lists(number, tf.constant(values), self._separators[name])
+            flat = lists.flat_values.numpy().tolist()
+            for key, n in zip(flat, np.repeat(rows, lists.row_lengths()).tolist(), strict=True):
+                keys[key] += n
+        return self._tables(keys)
 
     def _tables(self, counts: Counter[bytes]) -> _Tables:
         of_column: dict[int, Counter[bytes]] = defaultdict(Counter)

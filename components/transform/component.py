@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -25,18 +25,29 @@ from tfx.types.standard_component_specs import (
 from tfx.utils import io_utils
 
 from components.beam_source import ExamplesInBlocks
-from components.features import TRAIN
+from components.example_gen.window_examples import read_counts
+from components.features import TRAIN, Columns
 from components.findings import NOTES_FILE, Finding, stop, to_json
 from components.transform import notes
 
 
 class _Processor(executor.TransformProcessor):
+    """TFX's processor with another source.
+
+    Args:
+        rows_a_file: how many rows of each file to read; None for all.
+    """
+
+    def __init__(self, rows_a_file: int | None) -> None:
+        super().__init__()
+        self._rows_a_file = rows_a_file
+
     def _CreateTFXIO(self, dataset: Any, schema: schema_pb2.Schema) -> ExamplesInBlocks:
-        return ExamplesInBlocks(dataset.file_pattern, schema=schema)
+        return ExamplesInBlocks(dataset.file_pattern, schema=schema, rows_a_file=self._rows_a_file)
 
 
 class Executor(executor.Executor):
-    """Analyzes the train split and writes the transform graph, and what it noticed beside it.
+    """Analyzes splits and writes the transform graph, and what it noticed beside it.
 
     TFX's executor makes its processor, and with it its source, itself; so this one calls a
     processor of its own through the entry that TFX names for use without artifacts.
@@ -57,15 +68,27 @@ class Executor(executor.Executor):
         examples = artifact_utils.get_single_instance(input_dict[EXAMPLES_KEY])
         schema = artifact_utils.get_single_uri(input_dict[SCHEMA_KEY])
         graph = artifact_utils.get_single_uri(output_dict[TRANSFORM_GRAPH_KEY])
-        files = [io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], TRAIN))]
-        formats = [examples_utils.get_file_format(examples)]
-        temporary, notes_folder = f"{graph}/.temp", f"{graph}/.notes"
         config = json.loads(exec_properties[CUSTOM_CONFIG_KEY])
+        splits = config["splits"]
+        files = [
+            io_utils.all_files_pattern(artifact_utils.get_split_uri([examples], split))
+            for split in splits
+        ]
+        formats = [examples_utils.get_file_format(examples)] * len(splits)
+        # Texts that are embedded together are not counted together.
+        is_counted = len(Columns(**config["columns"]).ad_texts) == 1 and all(
+            read_counts(examples.uri, split) is not None for split in splits
+        )
+        temporary, notes_folder = f"{graph}/.temp", f"{graph}/.notes"
         function = {
             labels.PREPROCESSING_FN: exec_properties[PREPROCESSING_FN_KEY],
-            labels.CUSTOM_CONFIG: json.dumps(config | {"notes_folder": notes_folder}),
+            labels.CUSTOM_CONFIG: json.dumps(
+                config
+                | {"notes_folder": notes_folder, "examples": examples.uri if is_counted else None}
+            ),
         }
-        _Processor().Transform(
+        # What is counted already needs no row, but TFX's processor wants to read some.
+        _Processor(1 if is_counted else None).Transform(
             {
                 labels.SCHEMA_PATH_LABEL: io_utils.get_only_uri_in_dir(schema),
                 labels.EXAMPLES_DATA_FORMAT_LABEL: examples_utils.get_payload_format(examples),
@@ -114,6 +137,7 @@ class BlockTransform(Transform):
         schema: A channel of the curated schema.
         preprocessing_fn: The import path of a `preprocessing_fn(inputs, custom_config)`.
         custom_config: What that function is given.
+        splits: What it analyzes.
     """
 
     EXECUTOR_SPEC = BeamExecutorSpec(Executor)
@@ -124,13 +148,14 @@ class BlockTransform(Transform):
         schema: BaseChannel,
         preprocessing_fn: str,
         custom_config: dict[str, Any],
+        splits: Sequence[str] = (TRAIN,),
     ) -> None:
         super().__init__(
             examples=examples,
             schema=schema,
             preprocessing_fn=preprocessing_fn,
-            custom_config=custom_config,
-            splits_config=SplitsConfig(analyze=[TRAIN], transform=[TRAIN]),
+            custom_config={**custom_config, "splits": list(splits)},
+            splits_config=SplitsConfig(analyze=splits, transform=splits),
             materialize=False,
             disable_statistics=True,
         )

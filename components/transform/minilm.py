@@ -83,6 +83,10 @@ class MiniLM(tf.Module):
         tokens = self._encode(ids, types, mask) * mask[:, :, None]
         return tf.math.l2_normalize(tf.reduce_sum(tokens, axis=1), axis=1)
 
+    def lengths(self, texts: tf.Tensor) -> tf.Tensor:
+        """Returns the number of tokens of each text [B]."""
+        return self.tokenize_pair(*split_pair(texts))[2] if self._pair else self.tokenize(texts)[1]
+
     def tokenize(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns token ids [B, T] int32, T the longest text's, and lengths [B] int32.
 

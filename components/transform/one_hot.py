@@ -13,6 +13,7 @@ from typing import TypeAlias
 import tensorflow as tf
 
 from components.transform import buckets, categories
+from components.transform.counted import Counted
 from components.transform.layout import Part, join
 
 Column: TypeAlias = tf.Tensor | tf.SparseTensor
@@ -25,6 +26,7 @@ def encode(
     most_buckets: int,
     separators: Mapping[str, str],
     notes_folder: str | None = None,
+    counts: Counted | None = None,
 ) -> Part:
     """Returns where the ones of any columns are, within `preprocessing_fn`.
 
@@ -34,6 +36,7 @@ def encode(
         most_buckets: buckets of a numeric column, see `buckets`.
         separators: of the values of a row, by multi-valued column.
         notes_folder: gets what is worth knowing of the columns.
+        counts: what is counted already; None to go over the rows.
     """
     strings = {name: dense(each, "") for name, each in columns.items() if each.dtype == tf.string}
     numbers = {
@@ -44,9 +47,9 @@ def encode(
     parts = []
     if strings:
         several = {name: between for name, between in separators.items() if name in strings}
-        parts.append(categories.encode(strings, max_categories, several, notes_folder))
+        parts.append(categories.encode(strings, max_categories, several, notes_folder, counts))
     if numbers:
-        parts.append(buckets.encode(numbers, most_buckets, notes_folder))
+        parts.append(buckets.encode(numbers, most_buckets, notes_folder, counts))
     return join(parts)
 
 

@@ -21,6 +21,7 @@ from components.features import (
 )
 from components.transform import ad_memo, one_hot
 from components.transform.categories import encode_id
+from components.transform.counted import counted
 from components.transform.layout import Part
 
 
@@ -40,10 +41,15 @@ def preprocessing_fn(
         inputs: the columns of the schema, each [B, 1]; attributes sparse, the text dense.
         custom_config: `columns` (as in features.Columns), `encoder_folder`, `user_id`, `ad_id`,
             `training_only` (columns beside the position), `multi_valued`, and what can be set of
-            Transform; `notes_folder`, if there is one, gets what is worth knowing of the data.
+            Transform; `notes_folder`, if there is one, gets what is worth knowing of the data;
+            `examples`, if it is there, is the folder of Examples of whose `splits` the values may
+            be counted already, and `embeddings` that of embeddings which are kept for the next run.
     """
     columns = Columns(**custom_config["columns"])
     notes_folder = custom_config.get("notes_folder")
+    examples = custom_config.get("examples")
+    splits = tuple(custom_config.get("splits", ()))
+    counts = counted(examples, splits, str(notes_folder)) if examples else None
 
     def encode(names: list[str], separators: Mapping[str, str]) -> Part:
         return one_hot.encode(
@@ -52,6 +58,7 @@ def preprocessing_fn(
             most_buckets=custom_config["buckets"],
             separators=separators,
             notes_folder=notes_folder,
+            counts=counts,
         )
 
     users = encode(columns.user_attributes(inputs), custom_config["multi_valued"])
@@ -64,6 +71,9 @@ def preprocessing_fn(
             memo=custom_config["ad_memo"],
             max_ads=custom_config["max_ads"],
             notes_folder=notes_folder,
+            counts=counts,
+            column=columns.ad_texts[0],
+            kept=custom_config.get("embeddings"),
         ),
     }
     if of_ads := columns.ad_attributes(inputs):
@@ -78,5 +88,5 @@ def preprocessing_fn(
         ids[AD_ID_ONE_HOT] = columns.ad_id
     for output, name in ids.items():
         values = one_hot.dense(inputs[name], "")
-        outputs[output] = one_hot.sparse(encode_id(values, custom_config["max_ids"], name))
+        outputs[output] = one_hot.sparse(encode_id(values, custom_config["max_ids"], name, counts))
     return outputs

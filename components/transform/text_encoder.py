@@ -11,10 +11,11 @@ import contextlib
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the tokenizers' ops
 
@@ -25,8 +26,9 @@ MINILM = "minilm"
 POOLED_OUTPUT = "pooled_output"
 
 # Part of every cache key: raise it when this code compiles an encoder in another way.
-_FORMAT = 2
+_FORMAT = 3
 _RECORD = "encoder.json"
+_TOKENIZER = "tokenizer"  # a SavedModel in the encoder's folder: texts [B] -> tokens [B]
 
 
 class Encoder(tf.Module):
@@ -57,6 +59,12 @@ def load(folder: str | Path) -> Encoder:
 def width(encoder: Encoder) -> int:
     """Returns H, the numbers in an embedding."""
     return encoder.width
+
+
+def lengths(folder: str | Path, texts: Sequence[bytes]) -> np.ndarray:
+    """Returns how many tokens each of n texts has for a compiled encoder [n]."""
+    tokenizer = tf.saved_model.load(str(Path(folder) / _TOKENIZER))
+    return tokenizer(tf.constant(texts)).numpy()
 
 
 def fingerprint(folder: str | Path) -> str:
@@ -93,7 +101,9 @@ def compile_encoder(
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".compiling-", dir=cache) as scratch:
         made = Path(scratch) / "encoder"
-        _save(_model(encoder, preprocessor, max_tokens, pair), made)
+        model = _model(encoder, preprocessor, max_tokens, pair)
+        _save(model, made)
+        _save_lengths(model, made / _TOKENIZER)
         _write_record(made, _hash([*how, *map(_contents, sources)]))
         _publish(made, folder)
     return folder
@@ -169,6 +179,10 @@ class _HubPair(tf.Module):
             ) from None
         return pooled
 
+    def lengths(self, texts: tf.Tensor) -> tf.Tensor:
+        """Returns the number of tokens of each text [B]."""
+        return tf.reduce_sum(self._preprocess(texts)["input_mask"], axis=1)
+
     def _preprocess(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         if not hasattr(self._preprocessor, "bert_pack_inputs"):
             return self._preprocessor(texts)
@@ -209,6 +223,22 @@ def _save(model: tf.Module, folder: Path) -> None:
     ]
     lean.__call__ = embed
     tf.saved_model.save(lean, str(folder), signatures={})
+
+
+def _save_lengths(model: Any, folder: Path) -> None:
+    """Saves how many tokens of `model` a text has."""
+    counter = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "texts")], autograph=False)
+    def count(texts: tf.Tensor) -> tf.Tensor:
+        return tf.cast(model.lengths(texts), tf.int32)
+
+    used = {id(tensor) for tensor, _ in count.get_concrete_function().graph.captures}
+    counter.resources = [
+        part for part in tf.train.TrackableView(model).descendants() if _is_used(part, used)
+    ]
+    counter.__call__ = count
+    tf.saved_model.save(counter, str(folder), signatures={})
 
 
 def _is_used(part: Any, used: set[int]) -> bool:

@@ -24,7 +24,7 @@ from pipeline.report.page import packed_plotly, template
 from pipeline.report.plots import Plot, quality_plots, training_plot
 from pipeline.report.run_artifacts import RunArtifacts, read_artifacts
 from pipeline.report.slice_table import slice_table
-from pipeline.run_record import RunRecord
+from pipeline.run_record import REFIT_NOTE, RunRecord
 
 REPORT_FILE = "report.html"
 
@@ -57,6 +57,7 @@ def _render(run: RunArtifacts, in_service: RunRecord | None) -> str:
         judgements=_fold(run.verdict) if run.verdict else None,
         in_service=in_service,
         version_in_service=_version_in_service(run, in_service),
+        refit_note=REFIT_NOTE,
         changes=_changes(run, in_service) if in_service else [],
         metrics=metric_values(metrics.overall) if metrics else {},
         metrics_in_service=metric_values(metrics.baseline.metrics)

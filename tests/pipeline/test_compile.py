@@ -97,6 +97,39 @@ def test_the_configuration_to_begin_with_compiles() -> None:
     assert job["pipelineSpec"]["pipelineInfo"]["name"] == "production"
 
 
+def test_a_run_is_told_the_newest_day_of_its_window() -> None:
+    data = {"input": "data", "schema_file": "schema/campaign/schema.pbtxt", "window": 14}
+    deploy = {
+        "input": "s3://bucket/logs/day={YYYY}-{MM}-{DD}/*.csv",
+        "span_store": "/serving/spans",
+        "serving_root": MOUNTED,
+    }
+    spec, _ = compiled_for_kubeflow(deploy, data=data)
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    assert parameters["data"]["defaultValue"] == "s3://bucket/logs"
+    assert parameters["until"] == {"parameterType": "STRING", "defaultValue": ""}
+    task = spec["root"]["dag"]["tasks"]["example-gen"]["inputs"]["parameters"]
+    assert task["until"] == {"componentInputParameter": "until"}
+    on_vertex = settings(
+        {**deploy, "input": "gs://b/{SPAN}/", "serving_root": "/gcs/b/s"}, data=data
+    )
+    compiled = json.loads(compile_pipeline(on_vertex, "vertex"))["pipelineSpec"]
+    assert "cachingOptions" not in compiled["root"]["dag"]["tasks"]["example-gen"]
+    assert json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
+
+
+def test_a_refit_is_what_is_validated_and_pushed() -> None:
+    spec, _ = compiled_for_kubeflow(trainer={"refit": True})
+    tasks = spec["root"]["dag"]["tasks"]
+    for task in ("validator", "pusher"):
+        source = tasks[task]["inputs"]["artifacts"]["model"]["taskOutputArtifact"]
+        assert source["producerTask"] == "refit"
+    assert "passed" in tasks["refit-transform"]["dependentTasks"]
+    assert tasks["passed"]["dependentTasks"] == ["evaluator"]
+    judged = tasks["evaluator"]["inputs"]["artifacts"]["model"]["taskOutputArtifact"]
+    assert judged["producerTask"] == "trainer"
+
+
 def test_every_part_fits_its_protobuf(kubeflow: list[Json], vertex: Json) -> None:
     for spec in (kubeflow[0], vertex["pipelineSpec"]):
         parsed = json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
