@@ -7,12 +7,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import yaml
+from kfp.dsl import PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER
 from tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner import (
     KubeflowV2DagRunner,
     KubeflowV2DagRunnerConfig,
 )
 
 from components.errors import InputError
+from components.example_gen.spans import SpanPattern
 from components.output_file import write_text
 from pipeline.beam import beam_arguments
 from pipeline.config import PipelineConfig, require
@@ -35,6 +37,9 @@ _PARAMETERS = {
     "min_auc": ("evaluator", "min_auc"),
 }
 
+# What Kubeflow and Vertex put the time of a schedule in the place of, if it is all of a constant.
+_SCHEDULED = {"runtimeValue": {"constant": PIPELINE_JOB_SCHEDULE_TIME_UTC_PLACEHOLDER}}
+
 # Nodes whose result depends on more than their inputs: on the serving root, or on the data, which
 # only Vertex looks at before it looks into its cache.
 _NEVER_CACHED = {
@@ -51,8 +56,14 @@ _MINIO = "; MinIO is an s3://, with its AWS_ENDPOINT_URL in deploy.kubeflow.secr
 _MOUNTS = {"kubeflow": "on one of deploy.kubeflow.volumes", "vertex": "/gcs/<bucket>/<folder>"}
 
 
-def compile_pipeline(config: PipelineConfig, target: Target) -> str:
+def compile_pipeline(config: PipelineConfig, target: Target, scheduled: bool = False) -> str:
     """Returns the specification: for Kubeflow the YAML, for Vertex the JSON of a job.
+
+    Args:
+        config: the settings.
+        target: which of the two.
+        scheduled: whether a schedule starts it: of an input in days, a run is as of the day before
+            the time that it is scheduled for, however late it starts.
 
     Raises:
         InputError: settings that the target needs are missing or do not fit it.
@@ -61,6 +72,8 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> str:
     job = _compile(config)
     spec = job["pipelineSpec"]
     spec["defaultPipelineRoot"] = config.deploy.pipeline_root
+    if scheduled:
+        _take_day_of_schedule(spec, config)
     _add_parameters(spec)
     _add_outputs(spec)
     _add_resources(spec, config.deploy.resources)
@@ -74,15 +87,17 @@ def compile_pipeline(config: PipelineConfig, target: Target) -> str:
     return yaml.safe_dump_all([spec, _platform(spec, config)])
 
 
-def write_specification(config: PipelineConfig, target: Target, file: Path) -> None:
-    """Writes `compile_pipeline(config, target)` into a file.
+def write_specification(
+    config: PipelineConfig, target: Target, file: Path, scheduled: bool = False
+) -> None:
+    """Writes `compile_pipeline(config, target, scheduled)` into a file.
 
     Raises:
         InputError: as there, or the file's name does not end as the target wants it.
     """
     if file.suffix != SUFFIXES[target]:
         raise InputError(f"--out {file}: {target} reads a file that ends in {SUFFIXES[target]}")
-    text = compile_pipeline(config, target)
+    text = compile_pipeline(config, target, scheduled)
     write_text(file, text)
 
 
@@ -143,12 +158,26 @@ def _compile(config: PipelineConfig) -> Json:
     return runner.run(pipeline, write_out=False)
 
 
+def _take_day_of_schedule(spec: Json, config: PipelineConfig) -> None:
+    """Has a schedule say which day a run is as of, where the input has days."""
+    node, key = _PARAMETERS["until"]
+    task = spec["root"]["dag"]["tasks"][node]
+    inputs = task["inputs"]["parameters"]
+    if (
+        key in inputs
+        and config.data.until is None
+        and SpanPattern(str(config.deploy.input)).is_dated
+    ):
+        inputs[key] = _SCHEDULED
+        task.pop("cachingOptions", None)  # the constant is the same on every day
+
+
 def _add_parameters(spec: Json) -> None:
     """Makes constants parameters of a run, with the constants as their defaults."""
     parameters = spec["root"].setdefault("inputDefinitions", {}).setdefault("parameters", {})
     for name, (node, key) in _PARAMETERS.items():
         inputs = spec["root"]["dag"]["tasks"][node]["inputs"]["parameters"]
-        if key not in inputs:
+        if key not in inputs or inputs[key] == _SCHEDULED:
             continue
         component = spec["components"][node]["inputDefinitions"]["parameters"][key]
         parameters[name] = {**component, "defaultValue": inputs[key]["runtimeValue"]["constant"]}

@@ -21,5 +21,5 @@ def submit(config: PipelineConfig, target: Target, schedule: str | None = None) 
         from pipeline.kubeflow import submit as start
     with tempfile.TemporaryDirectory() as folder:
         specification = Path(folder, config.name + SUFFIXES[target])
-        write_specification(config, target, specification)
+        write_specification(config, target, specification, scheduled=schedule is not None)
         return start(config, specification, schedule)

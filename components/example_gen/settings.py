@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,6 +45,11 @@ class SplitSettings(Settings):
     def columns(self) -> tuple[str, ...]:
         """The columns that decide."""
         return self.by if self.time is None else (self.time,)
+
+
+_PLACEHOLDER = "{{$."  # begins what Kubeflow and Vertex replace by a value
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class ReadingSettings(Settings):
@@ -124,13 +130,22 @@ class WindowSettings(Settings):
     )
 
     def as_of(self, until: str) -> WindowSettings:
-        """Returns the settings with another newest span, "" for the newest there is.
+        """Returns the settings with another newest span.
+
+        Args:
+            until: a date, a number, "" for the newest there is; or a time in UTC, as the schedule
+                of a cluster passes it, for the day before: the last that was over by then.
+
+        What an older Kubeflow leaves in the place of that time, with a warning, is taken for "".
 
         Raises:
-            InputError: It is neither a date nor a number.
+            InputError: It is none of these.
         """
+        if until.startswith(_PLACEHOLDER):
+            _LOGGER.warning("until: %s: not replaced by this Kubeflow; reads all there is", until)
+            until = ""
         try:
-            values = {**self.model_dump(), "until": until or None}
+            values = {**self.model_dump(), "until": _day_before(until) or until or None}
             return WindowSettings.model_validate(values)
         except ValidationError:
             raise InputError(
@@ -145,6 +160,17 @@ class WindowSettings(Settings):
                 "at least one more to train on"
             )
         return self
+
+
+def _day_before(time: str) -> str | None:
+    """Returns the day before a time as 2026-11-24T03:00:00Z; None if it is another form."""
+    if "T" not in time:
+        return None
+    try:
+        day = datetime.datetime.fromisoformat(time).date() - datetime.timedelta(days=1)
+    except (ValueError, OverflowError):
+        return None
+    return day.isoformat()
 
 
 class DataSettings(WindowSettings, ReadingSettings):

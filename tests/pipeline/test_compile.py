@@ -130,6 +130,26 @@ def test_a_refit_is_what_is_validated_and_pushed() -> None:
     assert judged["producerTask"] == "trainer"
 
 
+@pytest.mark.parametrize(("target", "root"), [("vertex", "/gcs/b/s"), ("kubeflow", MOUNTED)])
+def test_a_schedule_says_which_day_a_run_is_as_of(target: Any, root: str) -> None:
+    def task(place: str, **data: Any) -> Json:
+        given = {"input": "data", "schema_file": "schema/campaign/schema.pbtxt", **data}
+        config = settings({"serving_root": root, "input": f"gs://bucket/{place}"}, data=given)
+        (first, *_) = yaml.safe_load_all(compile_pipeline(config, target, scheduled=True))
+        return first.get("pipelineSpec", first)["root"]["dag"]["tasks"]["example-gen"]
+
+    dated = task("day={YYYY}-{MM}-{DD}/*.csv")
+    # As Kubeflow's driver and Vertex know it: all of a constant.
+    time = {"runtimeValue": {"constant": "{{$.pipeline_job_schedule_time_utc}}"}}
+    assert dated["inputs"]["parameters"]["until"] == time
+    assert "cachingOptions" not in dated
+    parameter = {"componentInputParameter": "until"}
+    assert task("{SPAN}/*.csv")["inputs"]["parameters"]["until"] == parameter
+    set_day = task("day={YYYY}-{MM}-{DD}/*.csv", until="2026-11-24")
+    assert set_day["inputs"]["parameters"]["until"] == parameter
+    assert "until" not in task("campaign")["inputs"]["parameters"]
+
+
 def test_every_part_fits_its_protobuf(kubeflow: list[Json], vertex: Json) -> None:
     for spec in (kubeflow[0], vertex["pipelineSpec"]):
         parsed = json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())

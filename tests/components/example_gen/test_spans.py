@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -205,3 +206,32 @@ def test_a_span_to_skip_is_neither_read_nor_missing(tmp_path: Path) -> None:
     assert (window.missing, window.skipped) == (("2026-11-03",), ("2026-11-04",))
     with pytest.raises(InputError, match="skip_spans: 4: expected a date"):
         choose_window(pattern, WindowSettings(skip_spans=[4]))
+
+
+@pytest.mark.parametrize(
+    ("until", "expected"),
+    [
+        ("", None),
+        ("2026-11-24", datetime.date(2026, 11, 24)),
+        ("12", 12),
+        # What a schedule passes: the last day that was over by then.
+        ("2026-11-24T03:00:00Z", datetime.date(2026, 11, 23)),
+        ("2026-01-01T00:00:00.5Z", datetime.date(2025, 12, 31)),
+    ],
+)
+def test_a_run_may_name_its_newest_span(until: str, expected: Any) -> None:
+    settings = WindowSettings(window=3)
+    assert settings.as_of(until) == WindowSettings(window=3, until=expected)
+
+
+def test_a_kubeflow_without_the_time_of_schedules_reads_the_newest(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert WindowSettings().as_of("{{$.pipeline_job_schedule_time_utc}}") == WindowSettings()
+    assert "not replaced by this Kubeflow" in caplog.text
+
+
+@pytest.mark.parametrize("until", ["now", "2026-11-24T"])
+def test_what_names_no_span_is_refused(until: str) -> None:
+    with pytest.raises(InputError, match=r"until: .*: expected a date as 2026-11-24"):
+        WindowSettings().as_of(until)
