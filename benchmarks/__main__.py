@@ -37,6 +37,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "quality": [],
     "settings": [],
     "ad_logs": [],
+    "continuous": [],
 }
 
 
