@@ -12,7 +12,7 @@ import pyarrow as pa
 import tensorflow as tf
 from pydantic import BaseModel, ConfigDict
 
-from components.ad_text import joined_tensor
+from components.ad_text_tensors import joined_tensor
 from components.beam_source import ExamplesInBlocks
 from components.evaluator.score import to_table, typed
 from components.evaluator.slices import ColumnSummary, SlicePlan, SliceSpec, Values

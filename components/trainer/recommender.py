@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from components import signature_names
-from components.ad_text import joined_tensor
+from components.ad_text_tensors import joined_tensor
 from components.features import (
     AD_IDS,
     ALLOWED_AD_IDS,

@@ -22,7 +22,7 @@ import tensorflow as tf
 import tensorflow_text as text
 from safetensors.numpy import load_file
 
-from components.ad_text import split_pair
+from components.ad_text_tensors import split_pair
 
 _Weights: TypeAlias = Mapping[str, Any]
 

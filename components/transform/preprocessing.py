@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from components.ad_text import joined_tensor
+from components.ad_text_tensors import joined_tensor
 from components.features import (
     AD_EMBEDDING,
     AD_ID_ONE_HOT,

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  registers the tokenizers' ops
 
-from components.ad_text import split_pair
+from components.ad_text_tensors import split_pair
 from components.errors import InputError
 
 MINILM = "minilm"

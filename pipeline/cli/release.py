@@ -12,7 +12,6 @@ from rich.console import Console
 from components.errors import InputError
 from pipeline.cli.options import ConfigFile as Settings
 from pipeline.cli.options import Overrides, load_settings, path
-from pipeline.watch import MONITOR_FOLDER
 
 if TYPE_CHECKING:
     from serving.release.release import Deployment, Status
@@ -110,6 +109,8 @@ def next_(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Take the next step by what the monitor found: promote or withdraw a canary, begin one."""
+    from pipeline.watch import MONITOR_FOLDER
+
     settings = load_settings(config, overrides)
     release = settings.release
     if release.model_config_file is None:

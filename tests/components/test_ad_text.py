@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from components.ad_text import joined, joined_tensor, split_pair
+from components.ad_text import joined
+from components.ad_text_tensors import joined_tensor, split_pair
 from components.features import Columns
 
 TEXT = Columns()

@@ -82,7 +82,7 @@ def test_bert_met_each_distinct_text_once(pushed: Campaign) -> None:
     examples = first.output("example_gen", "examples")
     assert examples
     files = [str(file) for file in (examples / f"Split-{TRAIN}").glob("*.gz")]
-    texts = count_texts(files, Columns().text).values()
+    texts = count_texts(files, [Columns().text]).values()
     logged = re.findall(r"BERT embedded (\d+) texts", (first.folder / LOG_FILE).read_text())
     assert sum(map(int, logged)) == len(texts)
 
