@@ -193,7 +193,7 @@ def _distinct_texts(examples: Path) -> int:
     from components.evaluator.survey import count_texts
 
     files = [str(file) for file in (examples / f"Split-{TRAIN}").glob("*.gz")]
-    return len(count_texts(files, Columns().text).values())
+    return len(count_texts(files, [Columns().text]).values())
 
 
 def _auc_by_tfma(evaluation: Path) -> float:

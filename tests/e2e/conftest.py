@@ -85,6 +85,10 @@ class Campaign:
         """Of the newest run."""
         return read_record(max((self.folder / "runs" / "small").glob("2*")))
 
+    def first_record(self) -> RunRecord:
+        """Of the run that pushed version 1."""
+        return read_record(min((self.folder / "runs" / "small").glob("2*")))
+
 
 def write_settings_and_data(folder: Path) -> Campaign:
     write_campaign(folder / "data", rows=4000, ads=30, seed=5)

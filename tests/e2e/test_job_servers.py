@@ -105,7 +105,7 @@ def test_a_job_server_makes_what_one_process_makes(
 
 
 def assert_same_results(campaign: Campaign, expected: Campaign) -> None:
-    """Compares towers, metrics, verdict and notes of the newest runs of two campaigns."""
+    """Compares towers, metrics, verdict and notes of the first runs of two campaigns."""
     for tower in (USER_TOWER, ITEM_TOWER):
         weights, theirs = (tower_weights(each.serving, tower) for each in (campaign, expected))
         for name, weight in weights.items():
@@ -113,11 +113,11 @@ def assert_same_results(campaign: Campaign, expected: Campaign) -> None:
     ours, theirs = (numbers(measured(each)) for each in (campaign, expected))
     assert ours == pytest.approx(theirs, abs=1e-4)
     assert judged(campaign) == judged(expected)
-    assert campaign.record().notes() == expected.record().notes()
+    assert campaign.first_record().notes() == expected.first_record().notes()
 
 
 def measured(campaign: Campaign) -> Metrics:
-    return read_metrics(str(campaign.record().output("evaluator", "evaluation")))
+    return read_metrics(str(campaign.first_record().output("evaluator", "evaluation")))
 
 
 def numbers(metrics: Metrics) -> dict[str, float]:
@@ -132,5 +132,5 @@ def numbers(metrics: Metrics) -> dict[str, float]:
 
 
 def judged(campaign: Campaign) -> list[tuple[str, str, bool | None]]:
-    verdict = read_verdict(str(campaign.record().output("evaluator", "blessing")))
+    verdict = read_verdict(str(campaign.first_record().output("evaluator", "blessing")))
     return [(each.rule, each.slice, each.passed) for each in verdict.judgements]

@@ -25,7 +25,6 @@ from components.features import (
 )
 from components.trainer.serving_ops import unsupported_ops
 from pipeline.local import LOG_FILE
-from pipeline.run_record import read_record
 from serving.monitor.history import read_history
 from tests.e2e.weights import tower_weights
 from tests.serving.small_models import twotower
@@ -78,7 +77,7 @@ def test_the_pushed_models_run_on_stock_tf_serving(pushed: Campaign) -> None:
 
 
 def test_bert_met_each_distinct_text_once(pushed: Campaign) -> None:
-    first = read_record(min((pushed.folder / "runs" / "small").glob("2*")))
+    first = pushed.first_record()
     examples = first.output("example_gen", "examples")
     assert examples
     files = [str(file) for file in (examples / f"Split-{TRAIN}").glob("*.gz")]

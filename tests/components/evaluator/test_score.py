@@ -82,7 +82,7 @@ def test_a_column_that_is_missing_in_every_row_is_all_null(campaign, rows, model
 
 
 def test_texts_are_counted(split, rows):
-    table = count_texts([str(file) for file in Path(split).glob("*")], "text").table()
+    table = count_texts([str(file) for file in Path(split).glob("*")], ["text"]).table()
     counted = dict(zip(table[VALUE].to_pylist(), table[COUNT].to_pylist(), strict=True))
     assert counted == Counter(rows["text"])
 

@@ -8,7 +8,7 @@ from tfx.components.example_gen.csv_example_gen import executor as stock
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.errors import InputError
-from components.example_gen import executor
+from components.example_gen import examples, shards
 from components.example_gen.component import csv_example_gen
 from components.example_gen.executor import ColumnarCsvExecutor
 from components.example_gen.input_files import read_blocks
@@ -130,7 +130,7 @@ def values(examples, column):
 def test_blocks_do_not_show_in_the_files(tmp_path, monkeypatch):
     path = write(tmp_path / "in.csv", rows(300))
     large = ours(path, tmp_path / "1")
-    monkeypatch.setattr(executor, "read_blocks", SMALL_BLOCKS)
+    monkeypatch.setattr(examples, "read_blocks", SMALL_BLOCKS)
     small = ours(path, tmp_path / "2")
     for one, other in zip(files(large, "train"), files(small, "train"), strict=True):
         a, b = (list(tf.data.TFRecordDataset(f, "GZIP").as_numpy_iterator()) for f in (one, other))
@@ -138,7 +138,7 @@ def test_blocks_do_not_show_in_the_files(tmp_path, monkeypatch):
 
 
 def test_rows_are_dealt_out_to_shards(tmp_path, monkeypatch):
-    monkeypatch.setattr(executor, "_ROWS_PER_SHARD", 100)
+    monkeypatch.setattr(shards, "_ROWS_PER_SHARD", 100)
     artifact = ours(write(tmp_path / "in.csv", rows(250)), tmp_path / "out")
     for split in ("train", "eval"):
         names = [file.rpartition("/")[2] for file in files(artifact, split)]
