@@ -146,7 +146,7 @@ def preprocessing_fn(inputs: dict[str, Any], custom_config: dict[str, Any]) -> d
         AD_EMBEDDING: encoder(inputs[COLUMNS.text][:, 0]),
         COLUMNS.label: inputs[COLUMNS.label][:, 0],
     }
-    for name in COLUMNS.attributes(inputs):
+    for name in COLUMNS.user_attributes(inputs):
         if inputs[name].dtype == tf.string:
             outputs[name] = tft.compute_and_apply_vocabulary(
                 _dense(inputs[name], ""), vocab_filename=name, num_oov_buckets=1
@@ -197,7 +197,7 @@ def _two_tower(transform: tft.TFTransformOutput) -> keras.Model:
     }
     one_hot = [
         keras.layers.CategoryEncoding(_categories(transform, name), "one_hot")(inputs[name])
-        for name in COLUMNS.attributes(inputs)
+        for name in COLUMNS.user_attributes(inputs)
     ]
     user = _tower(keras.layers.Concatenate()(one_hot), (*settings.user_layers, settings.embedding))
     ad = _tower(inputs[AD_EMBEDDING], (*settings.item_layers, settings.embedding))
