@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 if TYPE_CHECKING:
     from components.findings import Finding
 
+FAILED_A_RULE = 5  # exit code of `twotower monitor`: an answer, not an error
 
 _UNREACHABLE = (
     errno.EACCES,

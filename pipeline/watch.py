@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from components.errors import InputError, TwotowerError
+from components.errors import FAILED_A_RULE, InputError, TwotowerError
 from components.example_gen.layout import is_data
 from components.example_gen.spans import Span, SpanPattern, choose_window, is_pattern
 from pipeline.config import PipelineConfig, load_config
@@ -33,7 +33,6 @@ _STOPPED = "stopped by data"
 _DONE = ("pushed", "not blessed", "withdrawn", _STOPPED)  # how a run ends that is not repeated
 
 MONITOR_FOLDER = "monitor"  # in the folder of the pipeline's runs
-FAILED_A_RULE = 5  # exit code of `twotower monitor`
 
 _LOCK_FOLDER = "watch"
 _COMMAND = "import sys; sys.argv[0] = 'twotower'; from pipeline.cli import main; main()"

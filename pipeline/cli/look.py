@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from components.errors import InputError, printable
+from components.errors import FAILED_A_RULE, InputError, printable
 from pipeline.cli.options import (
     Models,
     Overrides,
@@ -23,8 +23,6 @@ from pipeline.cli.options import (
 
 if TYPE_CHECKING:
     from serving.monitor.history import Entry
-
-_FAILED_A_RULE = 5  # exit code
 
 
 def list_runs(config: RunsOf = None, overrides: Overrides = []) -> None:  # noqa: B006
@@ -120,7 +118,7 @@ def monitor(
         print(_told(entry))
     print(page)
     if not all(entry.verdict.blessed for entry in entries):
-        raise typer.Exit(_FAILED_A_RULE)
+        raise typer.Exit(FAILED_A_RULE)
 
 
 def _told(entry: Entry) -> str:
