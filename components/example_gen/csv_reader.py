@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from components.errors import InputError
 from components.example_gen.blocks import Block, Header, UnreadableError, column_of
+from components.example_gen.column_counts import ColumnCounter
 from components.example_gen.column_profile import ColumnProfile
 from components.example_gen.csv_blocks import SEPARATORS
 from components.example_gen.csv_types import NUMBER, Types, convert
@@ -28,7 +29,6 @@ from components.example_gen.settings import ReadingSettings
 from components.example_gen.span_store import SpanStore, digest_of, reading_key
 from components.example_gen.spans import Span, SpanLayout, find_input
 from components.example_gen.split import Counts, SplitCounter, describe
-from components.example_gen.value_counts import ValueCounter
 from components.features import EVAL, TRAIN
 
 __all__ = [
@@ -188,7 +188,7 @@ def _read_span(
     kept = None if store is None else store.find(COUNTS, key)
     if kept is not None:
         return ReadSpan.load(kept, span, split, digest)
-    read = _Check(base, settings, None, ValueCounter()).read_span(span, split, digest)
+    read = _Check(base, settings, None, ColumnCounter()).read_span(span, split, digest)
     if store is not None and not read.problems:
         store.keep(COUNTS, key, read.save)
     return read
@@ -285,7 +285,7 @@ class _Check:
         base: str,
         settings: ReadingSettings,
         required: Sequence[str] | None,
-        values: ValueCounter | None = None,
+        values: ColumnCounter | None = None,
     ) -> None:
         self._values = values
         self._base = base

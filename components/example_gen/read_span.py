@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from components.example_gen.blocks import Header
+from components.example_gen.column_counts import ColumnCounts
 from components.example_gen.spans import Span
 from components.example_gen.split import Counts
-from components.example_gen.value_counts import ValueCounts
 
 COUNTS = "counts"  # the kind of what is kept, see SpanStore
 
@@ -50,7 +50,7 @@ class ReadSpan:
     split: str
     digest: str
     facts: SpanFacts
-    values: ValueCounts
+    values: ColumnCounts
     problems: list[str]
 
     def save(self, folder: Path) -> None:
@@ -62,5 +62,5 @@ class ReadSpan:
     def load(folder: Path, span: Span, split: str, digest: str) -> ReadSpan:
         """Reads what `save` wrote."""
         facts = SpanFacts.model_validate_json((folder / _FACTS_FILE).read_bytes())
-        values = ValueCounts.from_bytes((folder / _VALUES_FILE).read_bytes())
+        values = ColumnCounts.from_bytes((folder / _VALUES_FILE).read_bytes())
         return ReadSpan(span, split, digest, facts, values, [])

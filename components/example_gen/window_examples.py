@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tfx.dsl.io import fileio
 
+from components.example_gen.column_counts import ColumnCounts, put_together
 from components.example_gen.csv_reader import InputSummary, check_window, require_splits
 from components.example_gen.examples import examples_by_split
 from components.example_gen.layout import name_under
@@ -19,7 +20,6 @@ from components.example_gen.settings import ReadingSettings
 from components.example_gen.shards import SplitWriter, shard_name
 from components.example_gen.span_store import SpanStore, hash_of, reading_key
 from components.example_gen.spans import SpanLayout
-from components.example_gen.value_counts import ValueCounts, put_together
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def write(
     }
 
 
-def read_counts(artifact: str, split: str) -> ValueCounts | None:
+def read_counts(artifact: str, split: str) -> ColumnCounts | None:
     """Returns how often each value occurs in a split of Examples; None where that is not known.
 
     Args:
@@ -92,7 +92,7 @@ def read_counts(artifact: str, split: str) -> ValueCounts | None:
     if not fileio.exists(file):
         return None
     with fileio.open(file, "rb") as content:
-        return ValueCounts.from_bytes(content.read())
+        return ColumnCounts.from_bytes(content.read())
 
 
 def _counts_file(artifact: str, split: str) -> str:

@@ -22,8 +22,8 @@ from tensorflow_data_validation.utils.top_k_uniques_stats_util import (
 from tensorflow_metadata.proto.v0 import statistics_pb2
 from tfx_bsl import sketches
 
+from components.example_gen.column_counts import ColumnCounts
 from components.example_gen.csv_types import INTEGER, NUMBER
-from components.example_gen.value_counts import ValueCounts
 
 # What tfdv.StatsOptions has where nothing is set.
 _EPSILON = 0.01
@@ -35,7 +35,7 @@ _RANKS = 1000
 _Feature: TypeAlias = statistics_pb2.FeatureNameStatistics
 
 
-def statistics_of(counts: ValueCounts) -> statistics_pb2.DatasetFeatureStatisticsList:
+def statistics_of(counts: ColumnCounts) -> statistics_pb2.DatasetFeatureStatisticsList:
     """Returns the statistics of all rows that were counted.
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from components.example_gen.value_counts import ValueCounts, put_together
+from components.example_gen.column_counts import ColumnCounts, put_together
 from components.example_gen.window_examples import read_counts
 
 
@@ -26,7 +26,7 @@ class Counted:
         counts: Of the rows to analyze.
     """
 
-    def __init__(self, counts: ValueCounts) -> None:
+    def __init__(self, counts: ColumnCounts) -> None:
         self._counts = counts
         self._found: dict[Any, Any] = {}
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 import tensorflow_data_validation as tfdv
 
+from components.example_gen.column_counts import ColumnCounter, ColumnCounts, put_together
 from components.example_gen.csv_types import INTEGER, MISSING, NUMBER, TEXT
-from components.example_gen.value_counts import ValueCounter, ValueCounts, put_together
 from components.statistics.from_counts import statistics_of
 from tests.analysis import write_examples
 
@@ -44,11 +44,11 @@ def rows() -> list[dict[str, Any]]:
     ]
 
 
-def counted(rows: list[dict[str, Any]], days: int) -> ValueCounts:
+def counted(rows: list[dict[str, Any]], days: int) -> ColumnCounts:
     """The counts of rows that came in so many days, the last one first."""
     of_days = []
     for day in np.array_split(np.array(rows, dtype=object), days)[::-1]:
-        counter = ValueCounter()
+        counter = ColumnCounter()
         for block in np.array_split(day, 3):
             names = [name for name in TYPES if any(row[name] is not None for row in block)]
             counter.add(
@@ -62,7 +62,7 @@ def counted(rows: list[dict[str, Any]], days: int) -> ValueCounts:
                     }
                 )
             )
-        of_days.append(ValueCounts.from_bytes(counter.counts().to_bytes()))
+        of_days.append(ColumnCounts.from_bytes(counter.counts().to_bytes()))
     return put_together(of_days).converted(TYPES)
 
 
@@ -129,7 +129,7 @@ def test_the_order_and_number_of_days_makes_no_difference(rows: list[dict[str, A
 
 
 def test_whole_numbers_written_in_several_ways_are_one_value() -> None:
-    counter = ValueCounter()
+    counter = ColumnCounter()
     counter.add(pa.table({"a": pa.array([b"7", b"007", b" 7", b"NA", None, b"8"], pa.binary())}))
     (feature,) = statistics_of(counter.counts().converted({"a": INTEGER})).datasets[0].features
     assert feature.num_stats.common_stats.num_missing == 2

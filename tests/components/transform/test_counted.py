@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
+from components.example_gen.column_counts import ColumnCounter, ColumnCounts
 from components.example_gen.csv_types import INTEGER, TEXT
-from components.example_gen.value_counts import ValueCounter, ValueCounts
 from components.features import Columns
 from components.trainer.transform_graph import TransformGraph
 from components.trainer.two_tower import ADS, USER
@@ -41,8 +41,8 @@ def more(rows: Rows) -> Rows:
     ]
 
 
-def count(rows: Rows) -> ValueCounts:
-    counter = ValueCounter()
+def count(rows: Rows) -> ColumnCounts:
+    counter = ColumnCounter()
     columns = {
         name: [None if row[name] is None else str(row[name]).encode() for row in rows]
         for name in TYPES

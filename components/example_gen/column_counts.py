@@ -20,7 +20,7 @@ _COMPACT = 64  # tables of a column that are put together at a time
 
 
 @dataclass(frozen=True)
-class ValueCounts:
+class ColumnCounts:
     """How often each value of each column occurs.
 
     Attributes:
@@ -44,16 +44,16 @@ class ValueCounts:
         return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
     @staticmethod
-    def from_bytes(content: bytes) -> ValueCounts:
+    def from_bytes(content: bytes) -> ColumnCounts:
         """Reads what `to_bytes` gave."""
         with pa.ipc.open_file(pa.BufferReader(content)) as reader:
             batch = reader.get_batch(0)
             rows = int(reader.schema.metadata[_OF_FILE])
         names = batch.schema.names
         columns = {name: _as_table(batch.column(place)) for place, name in enumerate(names)}
-        return ValueCounts(rows, columns)
+        return ColumnCounts(rows, columns)
 
-    def converted(self, types: Types, marks: Sequence[str] = MARKS) -> ValueCounts:
+    def converted(self, types: Types, marks: Sequence[str] = MARKS) -> ColumnCounts:
         """Returns the counts of the values as tf.Examples hold them, for counts of raw values.
 
         Args:
@@ -66,10 +66,10 @@ class ValueCounts:
             values = convert(table[_VALUE].combine_chunks(), data_type, marks)
             values = values.cast(pa.binary()) if data_type == TEXT else values
             columns[name] = _whole(_counts(values, table[_ROWS]), self.rows)
-        return ValueCounts(self.rows, columns)
+        return ColumnCounts(self.rows, columns)
 
 
-class ValueCounter:
+class ColumnCounter:
     """Counts the raw values of the columns of rows, block by block."""
 
     def __init__(self) -> None:
@@ -86,15 +86,15 @@ class ValueCounter:
             if len(tables) >= _COMPACT:
                 self._columns[name] = [_together(tables)]
 
-    def counts(self) -> ValueCounts:
+    def counts(self) -> ColumnCounts:
         """Returns what was counted."""
         columns = self._columns.items()
-        return ValueCounts(
+        return ColumnCounts(
             self._rows, {name: _whole(_together(some), self._rows) for name, some in columns}
         )
 
 
-def put_together(several: Iterable[ValueCounts]) -> ValueCounts:
+def put_together(several: Iterable[ColumnCounts]) -> ColumnCounts:
     """Returns the counts of all rows together, of counts of raw values."""
     tables: dict[str, list[pa.Table]] = defaultdict(list)
     rows = 0
@@ -102,7 +102,9 @@ def put_together(several: Iterable[ValueCounts]) -> ValueCounts:
         rows += counts.rows
         for name, table in counts.columns.items():
             tables[name].append(table)
-    return ValueCounts(rows, {name: _whole(_together(some), rows) for name, some in tables.items()})
+    return ColumnCounts(
+        rows, {name: _whole(_together(some), rows) for name, some in tables.items()}
+    )
 
 
 def _counts(values: pa.Array, rows: pa.Array | pa.ChunkedArray) -> pa.Table:
