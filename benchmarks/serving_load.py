@@ -6,8 +6,9 @@
 
 The first table is of the start, until the health service says SERVING, and of REST bodies of two
 million numbers each: one alone, then eight at once, while the health service is asked in turn. The
-second is of gRPC requests at 1, 8 and 64 at a time: what each model's own warm-up file asks, and
-the same with a text that no ad has, for which BERT runs. The server runs in a process of its own;
+second is of gRPC requests at 1, 8 and 64 at a time: what each model's own warm-up file asks, of an
+ad that nobody has seen, so that BERT runs; and the same of the ad whose text `--text` gives. The
+server runs in a process of its own;
 the clients are threads of this one, so on few cores the two compete. `--checkout` measures the
 server of another checkout of this project in the same run, `--rival` one that runs already, such
 as TF Serving, of the same models.
@@ -55,11 +56,12 @@ def main(
     models: Annotated[Path, typer.Argument(help="Folder of models, as pushed.")],
     seconds: Annotated[float, typer.Option(help="Length of each measurement.")] = 5.0,
     checkout: Annotated[Path | None, typer.Option(help="Another checkout of twotower.")] = None,
+    text: Annotated[str | None, typer.Option(help="Of an ad of the training.")] = None,
     rival: Annotated[str | None, typer.Option(help="Another server of the same models.")] = None,
 ) -> None:
     """Print the figures of the start and of long bodies, and of requests by model."""
     try:
-        requests = recorded_requests(models)
+        requests = recorded_requests(models, text)
     except InputError as error:
         raise typer.BadParameter(str(error)) from None
     sums = write_sum(fresh_folder("serving_load"))
@@ -91,10 +93,12 @@ def main(
     Console().print(table)
 
 
-def recorded_requests(models: Path) -> dict[tuple[str, str], bytes]:
-    """Returns what to ask, by model and kind: "warm-up" and, where it asks a text, "unseen ad".
+def recorded_requests(models: Path, text: str | None = None) -> dict[tuple[str, str], bytes]:
+    """Returns what to ask, by model and kind: "warm-up" and, with a text, "known ad".
 
-    The first request of the warm-up file of a model's newest version is of an ad that it knows.
+    Args:
+        models: folder of models, each with a warm-up file in its newest version.
+        text: of an ad that the models know; models that take no text are not asked of it.
 
     Raises:
         InputError: no model, or one without a version or without a warm-up file.
@@ -105,14 +109,14 @@ def recorded_requests(models: Path) -> dict[tuple[str, str], bytes]:
     if not folders:
         raise InputError(f"{models}: expected a folder of models")
     requests = {}
-    text = Columns().text
+    column = Columns().text
     for folder in folders:
         recorded = _recorded_request(folder)
         requests[folder.name, "warm-up"] = recorded
         request = predict_pb2.PredictRequest.FromString(recorded)
-        if text in request.inputs:
-            request.inputs[text].string_val[0] += b" Unseen."
-            requests[folder.name, "unseen ad"] = request.SerializeToString()
+        if text is not None and column in request.inputs:
+            request.inputs[column].string_val[0] = text.encode()
+            requests[folder.name, "known ad"] = request.SerializeToString()
     return requests
 
 
