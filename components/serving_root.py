@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from components.errors import InputError
 from components.features import MODELS
@@ -26,6 +27,10 @@ WORK_FOLDER = ".push"
 WITHDRAWN_FOLDER = "withdrawn"  # in the work folder: a file for each withdrawn version
 LABELS_FILE = "labels.json"  # in the work folder: the versions that a release gave labels
 READY = "ready-"  # in the work folder, with its number: a version on its way into the root
+
+# The labels that a release moves.
+STABLE: Final = "stable"
+CANARY: Final = "canary"
 
 # In the folder of a pushed model: the SHA-256 of each of its files, by the file's path.
 CHECKSUMS_FILE = "assets.extra/checksums.json"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from components.evaluator.slices import label
 from components.output_file import write_text
+from components.serving_root import STABLE
 from pipeline.report.monitor_plots import day_plots
 from pipeline.report.page import packed_plotly, template
-from serving.monitor.history import STABLE, Entry
+from serving.monitor.history import Entry
 from serving.monitor.measures import Measures
 
 _FEW_CLICKS = 30

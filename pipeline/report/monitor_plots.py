@@ -8,8 +8,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from components.serving_root import STABLE
 from pipeline.report.plots import CLICKS, NEW, OTHER, REFERENCE, Plot, xy_figure, xy_line
-from serving.monitor.history import STABLE, Entry
+from serving.monitor.history import Entry
 
 _BAD = "var(--bad)"
 _SOFT = "var(--accent-soft)"

@@ -20,8 +20,6 @@ from serving.monitor.measures import Measures
 HISTORY_FILE = "history.jsonl"
 
 Role = Literal["stable", "canary"]
-STABLE: Role = "stable"
-CANARY: Role = "canary"
 
 
 class Entry(BaseModel):

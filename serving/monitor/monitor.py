@@ -10,9 +10,17 @@ from pathlib import Path
 
 from components.errors import InputError
 from components.example_gen.settings import ReadingSettings
-from components.serving_root import Version, in_service, labels, pushed_at, versions
+from components.serving_root import (
+    CANARY,
+    STABLE,
+    Version,
+    in_service,
+    labels,
+    pushed_at,
+    versions,
+)
 from serving.monitor.ads import FirstDays
-from serving.monitor.history import CANARY, STABLE, Entry, Role, record
+from serving.monitor.history import Entry, Role, record
 from serving.monitor.measure import measure
 from serving.monitor.rules import judge
 from serving.monitor.settings import MonitorSettings
@@ -89,7 +97,8 @@ def _versions(
     canary = canary or labeled.get(CANARY)
     others = [number for number in there if number != canary]
     stable = stable or labeled.get(STABLE) or max(others, default=newest.number)
-    for role, number in ((STABLE, stable), (CANARY, canary)):
+    wanted: list[tuple[Role, int | None]] = [(STABLE, stable), (CANARY, canary)]
+    for role, number in wanted:
         if number is not None and number not in there:
             found = ", ".join(map(str, there))
             raise InputError(f"{models}: no version {number} to measure; there are {found}")

@@ -15,6 +15,7 @@ from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, Model
 
 from components.errors import InputError
 from components.features import MODELS
+from components.serving_root import STABLE
 
 _PLATFORM = "tensorflow"
 _INDENT = "  "
@@ -66,12 +67,13 @@ def pushed_models(config: ModelServerConfig) -> list[ModelConfig]:
 
 
 def labels_of(config: ModelServerConfig) -> dict[str, dict[str, int]]:
-    """Returns the version of each label by model, by label."""
+    """Returns the version of each label by model, by label; `stable` first, then by name."""
     found: dict[str, dict[str, int]] = {}
     for model in pushed_models(config):
         for label, version in model.version_labels.items():
             found.setdefault(label, {})[model.name] = version
-    return found
+    # A map of a proto has an order of its own in each process.
+    return dict(sorted(found.items(), key=lambda item: (item[0] != STABLE, item[0])))
 
 
 def change(text: str, labels: Mapping[str, int], versions: Iterable[int], file: Path) -> str:

@@ -7,9 +7,8 @@ from datetime import date
 
 from components.errors import InputError
 from components.pusher.withdraw import withdraw
+from components.serving_root import CANARY, STABLE
 from serving.release.release import (
-    CANARY,
-    STABLE,
     Deployment,
     Say,
     canary,

@@ -23,14 +23,19 @@ from components.errors import InputError, TwotowerError
 from components.output_file import write_text
 from components.pusher.labels import record_labels
 from components.pusher.work_folder import recover
+from components.serving_root import (
+    CANARY,
+    STABLE,
+    pushed_at,
+    version_folders,
+    versions,
+    withdrawn,
+    withdrawn_at,
+)
 from components.serving_root import labels as recorded_labels
-from components.serving_root import pushed_at, version_folders, versions, withdrawn, withdrawn_at
 from serving.release.model_server import AVAILABLE, ModelServer
 from serving.release.models_config import change, labels_of, new_text, parse, pushed_models
 from serving.server.model_config import wanted_versions
-
-STABLE = "stable"
-CANARY = "canary"
 
 Say = Callable[[str], None]
 
