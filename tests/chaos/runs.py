@@ -38,7 +38,7 @@ _LENIENT = (
     "evaluator.max_calibration=null",
 )
 _STATUSES = {signal.SIGKILL: "killed", signal.SIGINT: "interrupted", signal.SIGTERM: "interrupted"}
-_MARK = "TWOTOWER_CHAOS"  # in the environment of a run and all that it starts
+MARK = "TWOTOWER_CHAOS"  # in the environment of a run and all that it starts
 
 
 def kill_runs(undisturbed: Campaign, campaign: Campaign, kills: int, seed: int = 1) -> Counter[str]:
@@ -89,7 +89,7 @@ def _end_early(
     process = subprocess.Popen(
         command(campaign.arguments(f"trainer.seed={number + 2}", *_LENIENT)),
         cwd=ROOT,
-        env={**os.environ, _MARK: mark},
+        env={**os.environ, MARK: mark},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -102,9 +102,8 @@ def _end_early(
     time.sleep(delay)
     process.send_signal(how)
     _, said = process.communicate()
-    while alive := _alive(mark):
+    while alive(mark):
         time.sleep(0.1)
-        assert alive
     if process.returncode in (0, 1, 2, 3, 4):
         assert process.returncode == 0, said
         return "came to their end before"
@@ -124,13 +123,13 @@ def _status(campaign: Campaign) -> str | None:
     return runs[-1].status if runs else None
 
 
-def _alive(mark: str) -> list[Path]:
+def alive(mark: str) -> list[Path]:
     """Returns the processes that a run started and that are still there."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             state = (process / "stat").read_text().rpartition(")")[2].split()[0]
-            if state != "Z" and f"{_MARK}={mark}".encode() in (process / "environ").read_bytes():
+            if state != "Z" and f"{MARK}={mark}".encode() in (process / "environ").read_bytes():
                 found.append(process)
         except OSError:
             continue

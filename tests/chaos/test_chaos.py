@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.broken import BREAKS, break_roots
+from tests.chaos.days import kill_days
 from tests.chaos.disk import fill_disk
 from tests.chaos.pushes import kill_pushes
 from tests.chaos.runs import kill_runs
@@ -89,3 +90,12 @@ def test_killed_runs(request: pytest.FixtureRequest, times: Callable, figures: C
         pytest.skip("only in the long form, make chaos; tests/e2e/test_run.py kills a few runs")
     make: Callable[[], Campaign] = request.getfixturevalue("new_campaign")
     figures(kill_runs(request.getfixturevalue("pushed"), make(), kills))
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(0)
+def test_killed_days(request: pytest.FixtureRequest, times: Callable, figures: Callable) -> None:
+    kills = times(0, 18)
+    if not kills:
+        pytest.skip("only in the long form, make chaos; tests/e2e/test_watch.py kills one day")
+    figures(kill_days(request.getfixturevalue("new_campaign")(), kills))
