@@ -191,8 +191,9 @@ explain_failure() {
     "the cause is removed."
 }
 
+# Bytecode now: where Python is told to write none, every start would compile 4,000 modules again.
 install_lock() {
-  "$venv/bin/uv" pip install --python "$python" --require-hashes -r "$1"
+  "$venv/bin/uv" pip install --python "$python" --require-hashes --compile-bytecode -r "$1"
 }
 
 # Rebuilds from nothing: packages that were half written cannot be told from good ones.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -159,6 +160,15 @@ def test_a_clone_that_moved_is_set_up_anew(clone: Path, commands: Path) -> None:
         shutil.copy(ROOT / ".venv" / name, clone / ".venv")
     (clone / ".venv/bin").symlink_to(ROOT / ".venv/bin")
     assert "Python 3.11" in only_line(run_setup(clone, commands))
+
+
+@needs_own_venv
+@pytest.mark.parametrize("package", ["tensorflow", "tfx", "apache_beam", "pytest"])
+def test_packages_are_compiled_when_they_are_installed(package: str) -> None:
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    assert Path(importlib.util.cache_from_source(spec.origin)).exists()
 
 
 def pins(lock: str) -> dict[str, str]:
