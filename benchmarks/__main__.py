@@ -25,6 +25,7 @@ PAGE = Path("docs/benchmarks.md")
 
 _MODELS = str(FOLDER / "known_ad" / "memo" / "serving")  # what known_ad leaves behind
 BENCHMARKS: dict[str, list[str]] = {
+    "edit": [],
     "pipeline_vs_stock_tfx": [],
     "growth": [],
     "memory": [],
