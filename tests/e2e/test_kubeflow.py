@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,22 +136,28 @@ def test_a_blocked_gate_is_a_failed_task_whose_message_is_the_verdict(
 
 
 def test_anomalies_are_a_failed_task_whose_message_names_the_values(
-    pushed: Campaign,
-    finished: Harness,
-    specification: Path,
-    folder: Path,
-    volumes: dict[str, Path],
+    finished: Harness, specification: Path, folder: Path, volumes: dict[str, Path]
 ) -> None:
-    text = (pushed.folder / "data/impressions.csv").read_text()
-    (folder / "changed").mkdir()
-    (folder / "changed/impressions.csv").write_text(text.replace('"25-34"', '"twenty-five"'))
-    done = {"schema": finished.outputs["schema"]}
-    changed = {**volumes, "campaign": folder / "changed"}
-    harness = Harness(specification, folder, changed, outputs=done)
+    made = ("example-gen", "statistics")
+    done = {task: finished.outputs[task] for task in made}
+    done["schema"] = {"schema": with_schema_of_fewer_values(finished, "25-34")}
+    harness = Harness(specification, folder, volumes, outputs=done)
     with pytest.raises(TaskFailedError) as failure:
         harness.run()
     error = failure.value
     assert (error.task, error.exit_code) == ("schema-gate", 4)
     assert "Traceback" not in error.log
-    assert "twenty-five" in error.log
+    assert "25-34" in error.log
     assert "trainer" not in harness.outputs
+
+
+def with_schema_of_fewer_values(finished: Harness, value: str) -> dict[str, Any]:
+    """Returns a schema in the object store that does not know a value which the data has."""
+    artifact = finished.outputs["schema"]["schema"]
+    changed = artifact | {"uri": f"{artifact['uri']}-changed"}
+    shutil.copytree(finished.file(artifact), finished.file(changed))
+    file = finished.file(changed) / "schema.pbtxt"
+    text = file.read_text()
+    assert f'value: "{value}"' in text
+    file.write_text(text.replace(f'value: "{value}"', ""))
+    return changed

@@ -175,7 +175,7 @@ def test_a_run_that_is_killed_is_continued_by_the_same_command_to_the_same_model
     pushed: Campaign, new_campaign: Callable[[], Campaign]
 ) -> None:
     campaign = new_campaign()
-    for node in ("example_gen", "transform", "trainer"):
+    for node in ("transform", "trainer"):
         _kill_after(node, campaign)
         for model, names in versions(campaign).items():
             assert names == [], model
