@@ -76,6 +76,25 @@ class Block:
     bad: list[BadRow]
 
 
+class Range(NamedTuple):
+    """Some consecutive records of a file.
+
+    Attributes:
+        start: Its first byte; in Parquet, its first row group.
+        end: What it ends before; None for the end of the file.
+        line: Line of the file on which it begins.
+        number: Rows of the file that come before it.
+    """
+
+    start: int = 0
+    end: int | None = None
+    line: int = 1
+    number: int = 0
+
+
+WHOLE_FILE = Range()
+
+
 class Header(NamedTuple):
     """What a file says of its columns.
 

@@ -81,10 +81,13 @@ class ColumnCounter:
         self._rows += len(rows)
         for name in rows.column_names:
             values, counts = pc.value_counts(rows[name].combine_chunks()).flatten()
-            tables = self._columns[name]
-            tables.append(_counts(values, counts))
-            if len(tables) >= _COMPACT:
-                self._columns[name] = [_together(tables)]
+            self._add(name, [_counts(values, counts)])
+
+    def merge(self, other: ColumnCounter) -> None:
+        """Adds what another has counted."""
+        self._rows += other._rows
+        for name, tables in other._columns.items():
+            self._add(name, tables)
 
     def counts(self) -> ColumnCounts:
         """Returns what was counted."""
@@ -92,6 +95,11 @@ class ColumnCounter:
         return ColumnCounts(
             self._rows, {name: _whole(_together(some), self._rows) for name, some in columns}
         )
+
+    def _add(self, name: str, tables: Sequence[pa.Table]) -> None:
+        self._columns[name] += tables
+        if len(self._columns[name]) >= _COMPACT:
+            self._columns[name] = [_together(self._columns[name])]
 
 
 def put_together(several: Iterable[ColumnCounts]) -> ColumnCounts:

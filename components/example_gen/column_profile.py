@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -70,12 +70,28 @@ class ColumnProfile:
             return
         distinct, counts = values.filter(is_there).cast(TEXT), counts.filter(is_there)
         if self._values is not None:
-            self._values.update(distinct.slice(0, _MOST_VALUES + 1).to_pylist())
-            if len(self._values) > _MOST_VALUES:
-                self._separator = separator_of(self._values)
-                self._values = None
+            self._add_values(distinct.slice(0, _MOST_VALUES + 1).to_pylist())
         if self._words is not None:
             self._find_type(pc.ascii_trim_whitespace(distinct), counts)
+
+    def merge(self, other: ColumnProfile) -> None:
+        """Takes in what is known of later rows."""
+        self.type = widest_type(self.type, other.type)
+        self.rows += other.rows
+        self._empty += other._empty
+        self._marked += other._marked
+        self._numbers += other._numbers
+        self._low, self._high = min(self._low, other._low), max(self._high, other._high)
+        self._leading_zero = self._leading_zero or other._leading_zero
+        if self._values is not None:
+            if other._values is None:
+                self._values, self._separator = None, other._separator
+            else:
+                self._add_values(other._values)
+        if self._words is not None:
+            self._words = None if other._words is None else self._words + other._words
+            if self._words is not None and len(self._words) > _MOST_WORDS:
+                self._words = None
 
     def add_missing(self, rows: int) -> None:
         """Takes in rows of files that lack the column."""
@@ -117,6 +133,13 @@ class ColumnProfile:
         if self.type != TEXT or not self._is_free:
             return None
         return self._separator if self._values is None else separator_of(self._values)
+
+    def _add_values(self, values: Iterable[str]) -> None:
+        assert self._values is not None
+        self._values.update(values)
+        if len(self._values) > _MOST_VALUES:
+            self._separator = separator_of(self._values)
+            self._values = None
 
     def _find_type(self, distinct: pa.Array, counts: pa.Array) -> None:
         found = narrowest_type(distinct, self._marks)

@@ -81,7 +81,7 @@ def csv_example_gen(
         input_config=example_gen_pb2.Input(splits=splits),
         output_config=output_config,
         custom_config=pack(_packed(layout, settings.for_layout(layout), fingerprint, store)),
-        custom_executor_spec=executor_spec.ExecutorClassSpec(ColumnarCsvExecutor),
+        custom_executor_spec=executor_spec.BeamExecutorSpec(ColumnarCsvExecutor),
     ).with_id("example_gen")
 
 

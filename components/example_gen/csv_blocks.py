@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,12 @@ import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
 from components.example_gen.blocks import (
+    WHOLE_FILE,
     BadRow,
     Block,
     Flaw,
     Header,
+    Range,
     UnreadableError,
     flaws_of_values,
 )
@@ -41,30 +42,32 @@ def read_header(stream: Any, settings: ReadingSettings) -> Header:
 
 def read_blocks(
     stream: Any,
+    header: Header,
     settings: ReadingSettings,
     required: Sequence[str],
     block_bytes: int = BLOCK_BYTES,
+    where: Range = WHOLE_FILE,
 ) -> Iterator[Block]:
-    """Yields the rows of a CSV file.
+    """Yields the rows of a range of a CSV file.
 
     Args:
-        stream: Of its bytes, without compression.
+        stream: Of the range's bytes, without compression.
+        header: Of the file.
         settings: How rows are read.
         required: Columns whose values must be good.
         block_bytes: About how many bytes to hold at once.
+        where: The range.
 
     Raises:
-        UnreadableError: The file cannot be cut into rows.
+        UnreadableError: The bytes cannot be cut into rows.
     """
-    beginning = _Beginning(stream)
-    separator = settings.separator or _separator(beginning.line, settings)
-    blocks = read_records(beginning, block_bytes, separator)
-    first = next(blocks, None)
-    header = _header(first, separator)
-    if first is None or not header.names:
+    if not header.names:
         return
-    start = 0
-    for records in chain([first.after_first()], blocks):
+    start = where.number
+    has_header = where.start == 0
+    for records in read_records(stream, block_bytes, header.separator, where.line):
+        if has_header and len(records):
+            records, has_header = records.after_first(), False
         block = _block(records, header, settings, required, start)
         start += len(block.good) + len(block.bad)
         yield block

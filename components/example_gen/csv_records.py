@@ -74,7 +74,7 @@ class Records:
 
 
 def read_records(
-    stream: Any, block_bytes: int = BLOCK_BYTES, separator: str = ","
+    stream: Any, block_bytes: int = BLOCK_BYTES, separator: str = ",", line: int = 1
 ) -> Iterator[Records]:
     """Yields the stream's records in blocks of about `block_bytes`.
 
@@ -82,13 +82,15 @@ def read_records(
         stream: Of bytes; only its method `read` is called.
         block_bytes: About how many bytes to hold at once.
         separator: Between the fields of a record.
+        line: On which the stream begins; before line 1 there may be a byte order mark.
 
     Raises:
         UnreadableError: A quote is not closed or stands where none may, a line ends in a carriage
             return alone, or a record is longer than `MAX_RECORD_BYTES`.
     """
-    line = 1
-    data = stream.read(len(BYTE_ORDER_MARK)).removeprefix(BYTE_ORDER_MARK)
+    data = stream.read(len(BYTE_ORDER_MARK))
+    if line == 1:
+        data = data.removeprefix(BYTE_ORDER_MARK)
     data += stream.read(block_bytes)
     while data:
         more = stream.read(block_bytes)

@@ -1,21 +1,26 @@
-"""From columns of a CSV to serialized tf.Examples, without a step of Python a row."""
+"""From columns of a CSV to files of tf.Examples, without a step of Python a row."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from itertools import compress
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from tfx.dsl.io import fileio
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from components.example_gen.blocks import column_of
-from components.example_gen.csv_reader import InputSummary
+from components.example_gen.check import InputSummary
 from components.example_gen.csv_types import MARKS, MISSING, TEXT, Types, convert
 from components.example_gen.input_files import read_blocks
 from components.example_gen.layout import WHOLE, name_under
+from components.example_gen.parts import Part, Run
 from components.example_gen.settings import ReadingSettings
+from components.example_gen.shards import SplitWriter, shard_name
 from components.example_gen.split import make_splitter
 from components.features import EVAL, TRAIN
 
@@ -23,27 +28,74 @@ from components.features import EVAL, TRAIN
 _TAG = b"\n"
 
 
-def examples_by_split(
-    files: Mapping[str, Sequence[str]], base: str, settings: ReadingSettings, summary: InputSummary
-) -> Iterator[dict[str, list[bytes]]]:
-    """Yields the serialized Examples of each block of rows, by the split that they end in.
+def write_examples(
+    parts: Mapping[str, Sequence[Part]],
+    base: str,
+    settings: ReadingSettings,
+    summary: InputSummary,
+    folders: Mapping[str, str],
+    run: Run = map,
+) -> None:
+    """Writes the rows of an input as gzipped TFRecord files of Examples.
 
     Args:
-        files: By split, as `Layout.files` has them.
-        base: The folder that they are under.
+        parts: Of the input, by the split that they come in.
+        base: The folder that its files are under.
         settings: How they are read and split.
         summary: What `check_files` found in them.
+        folders: Where the files go, by split.
+        run: Does the work.
     """
-    splitter = make_splitter(settings, summary.boundary)
-    for split, file in ((split, file) for split, paths in files.items() for file in paths):
-        for block in read_blocks(file, settings, settings.required()):
-            examples = serialize(block.good, summary.types, settings.missing)
-            if split == WHOLE:
-                is_eval = splitter.is_eval(name_under(base, file), block)
-                parts = {TRAIN: ~is_eval, EVAL: is_eval}
-                yield {part: list(compress(examples, rows)) for part, rows in parts.items()}
+    for folder in folders.values():
+        fileio.makedirs(folder)
+    write = partial(
+        _write_part, base=base, settings=settings, types=summary.types, boundary=summary.boundary
+    )
+    for _ in run(write, list(_with_shards(parts, folders))):
+        pass
+
+
+def _with_shards(
+    parts: Mapping[str, Sequence[Part]], folders: Mapping[str, str]
+) -> Iterator[tuple[Part, dict[str, list[str]]]]:
+    """Yields each part with the files that it is written to, by split."""
+    for split, of_split in parts.items():
+        count, number = sum(part.shards for part in of_split), 0
+        for part in of_split:
+            names = [shard_name(each, count) for each in range(number, number + part.shards)]
+            number += part.shards
+            into = folders if split == WHOLE else {split: folders[split]}
+            yield part, {to: [f"{place}/{name}" for name in names] for to, place in into.items()}
+
+
+def _write_part(
+    part_and_shards: tuple[Part, Mapping[str, Sequence[str]]],
+    *,
+    base: str,
+    settings: ReadingSettings,
+    types: Types,
+    boundary: int | None,
+) -> None:
+    part, shards = part_and_shards
+    with closing(SplitWriter(shards)) as writer:
+        for examples in _by_split(part, base, settings, types, boundary):
+            writer.write(examples)
+
+
+def _by_split(
+    part: Part, base: str, settings: ReadingSettings, types: Types, boundary: int | None
+) -> Iterator[dict[str, list[bytes]]]:
+    """Yields the serialized Examples of each block of rows, by the split that they end in."""
+    splitter = make_splitter(settings, boundary)
+    for piece in part.pieces:
+        for block in read_blocks(piece.file, settings, settings.required(), where=piece.where):
+            examples = serialize(block.good, types, settings.missing)
+            if part.split == WHOLE:
+                is_eval = splitter.is_eval(name_under(base, piece.file), block)
+                rows_of = {TRAIN: ~is_eval, EVAL: is_eval}
+                yield {to: list(compress(examples, rows)) for to, rows in rows_of.items()}
             else:
-                yield {split: examples}
+                yield {part.split: examples}
 
 
 def serialize(rows: pa.Table, types: Types, marks: Sequence[str] = MARKS) -> list[bytes]:

@@ -5,47 +5,52 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from itertools import chain
 from typing import Any
 
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from google.protobuf import struct_pb2
 from pydantic import BaseModel
 from tfx import types
 from tfx.components.example_gen import utils
 from tfx.components.util import examples_utils
-from tfx.dsl.components.base import base_executor
+from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
+from components.beam_run import BeamRun
 from components.example_gen import window_examples
-from components.example_gen.blocks import BadRow
 from components.example_gen.csv_reader import check_files, require_splits
-from components.example_gen.examples import examples_by_split
+from components.example_gen.examples import write_examples
 from components.example_gen.filesystem import list_files
 from components.example_gen.input_files import read_blocks, read_header
 from components.example_gen.layout import Layout, is_data
+from components.example_gen.parts import Part, Run, find_parts
 from components.example_gen.settings import ReadingSettings, WindowSettings
-from components.example_gen.shards import SplitWriter
 from components.example_gen.spans import SpanLayout
 
 _LOGGER = logging.getLogger(__name__)
 
 QUARANTINE_FILE = "quarantine.csv"
 
+_Kind = tuple[str, ...]  # of files: the separator and the names of the columns
+
 UNTIL = "until"  # a property of the node: the newest span to read, "" for the newest there is
 
 
-class ColumnarCsvExecutor(base_executor.BaseExecutor):
+class ColumnarCsvExecutor(BaseBeamExecutor):
     """Executor of FileBasedExampleGen for CSV files.
 
     The tf.Examples are those of CsvExampleGen. Three things differ from it: rows that are still to
     be split are, as `components.example_gen.split` says, which does not depend on the label, as a
     hash of the whole row does; the text and the ids are strings even where all look like numbers;
-    and the rows are not shuffled but dealt out to the shards in turn.
+    and the rows are not shuffled: a part of the input is a shard.
     """
 
     def Do(
@@ -70,24 +75,29 @@ class ColumnarCsvExecutor(base_executor.BaseExecutor):
         artifact.split_names = artifact_utils.encode_split_names(splits)
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         folders = {split: artifact_utils.get_split_uri([artifact], split) for split in splits}
+        settings, run = packed.settings, self._run(artifact.uri)
         if packed.pattern is not None:
             window = packed.window.as_of(exec_properties[UNTIL])
             layout = SpanLayout.of(f"{base}/{packed.pattern}", window)
-            how = packed.settings, packed.store
-            bad = window_examples.write(layout, *how, artifact.uri, folders)
-            _write_quarantine(artifact.uri, bad, packed.settings)
+            bad = window_examples.write(layout, settings, packed.store, artifact.uri, folders, run)
+            _write_quarantine(artifact.uri, find_parts(bad, run), settings, run)
             return
 
-        settings, files = packed.settings, _find_files(base, input_config)
-        summary = check_files(files, base, settings)
+        parts = find_parts(_find_files(base, input_config), run)
+        summary = check_files(parts, base, settings, run=run)
         require_splits(summary)
         for warning in summary.warnings:
             _LOGGER.warning("%s", warning)
-        with closing(SplitWriter(folders, summary.rows)) as writer:
-            for examples in examples_by_split(files, base, settings, summary):
-                writer.write(examples)
+        write_examples(parts, base, settings, summary, folders, run)
         if summary.bad_rows:
-            _write_quarantine(artifact.uri, files, settings)
+            _write_quarantine(artifact.uri, parts, settings, run)
+
+    def _run(self, artifact: str) -> Run:
+        """Returns what does the work: Beam, or a loop where Beam would have this process alone."""
+        options = PipelineOptions(self._beam_pipeline_args).view_as(StandardOptions)
+        if options.runner is None or options.runner.endswith(FnApiRunner.__name__):
+            return map
+        return BeamRun(self._make_beam_pipeline, f"{artifact}/.work")
 
 
 def _find_files(base: str, input_config: example_gen_pb2.Input) -> dict[str, list[str]]:
@@ -148,32 +158,40 @@ def _configs(
 
 
 def _write_quarantine(
-    folder: str, files: Mapping[str, Sequence[str]], settings: ReadingSettings
+    folder: str, parts: Mapping[str, Sequence[Part]], settings: ReadingSettings, run: Run
 ) -> None:
     """Writes the bad rows as they stand in their files, after columns that say what is wrong.
 
     The rows of files with other columns or another separator go into a file of their own.
     """
-    opened: dict[tuple[str, ...], Any] = {}
+    opened: dict[_Kind, Any] = {}
     with ExitStack() as stack:
-        for path in chain.from_iterable(files.values()):
-            header = read_header(path, settings)
-            kind = separator, *names = header.separator or ",", *header.names
-            for row in _bad_rows(path, settings):
-                if kind not in opened:
-                    number = f"-{len(opened) + 1}" if opened else ""
-                    name = QUARANTINE_FILE.replace(".", f"{number}.")
-                    opened[kind] = stack.enter_context(fileio.open(f"{folder}/{name}", "wb"))
-                    first = ["file", "line", "reason", *names]
-                    opened[kind].write(_csv_line(first, separator) + b"\n")
+        of_parts = run(partial(_bad_rows, settings), [*chain.from_iterable(parts.values())])
+        for kind, lines in chain.from_iterable(of_parts):
+            if kind not in opened:
+                number = f"-{len(opened) + 1}" if opened else ""
+                name = QUARANTINE_FILE.replace(".", f"{number}.")
+                opened[kind] = stack.enter_context(fileio.open(f"{folder}/{name}", "wb"))
+                separator, *names = kind
+                opened[kind].write(_csv_line(["file", "line", "reason", *names], separator) + b"\n")
+            opened[kind].write(lines)
+
+
+def _bad_rows(settings: ReadingSettings, part: Part) -> list[tuple[_Kind, bytes]]:
+    """Returns the lines for the bad rows of each piece of a part that has some."""
+    found = []
+    for piece in part.pieces:
+        header = read_header(piece.file, settings)
+        kind = separator, *_ = header.separator or ",", *header.names
+        lines = b""
+        for block in read_blocks(piece.file, settings, settings.required(), where=piece.where):
+            for row in block.bad:
                 reason = "; ".join(map(str, row.flaws))
-                beginning = _csv_line([path, row.line, reason], separator)
-                opened[kind].write(beginning + separator.encode() + row.raw + b"\n")
-
-
-def _bad_rows(path: str, settings: ReadingSettings) -> Iterator[BadRow]:
-    for block in read_blocks(path, settings, settings.required()):
-        yield from block.bad
+                beginning = _csv_line([piece.file, row.line, reason], separator)
+                lines += beginning + separator.encode() + row.raw + b"\n"
+        if lines:
+            found.append((kind, lines))
+    return found
 
 
 def _csv_line(fields: Iterable[Any], separator: str) -> bytes:

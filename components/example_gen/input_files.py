@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from components.example_gen import csv_blocks, parquet_blocks
-from components.example_gen.blocks import Block, Header, UnreadableError
+from components.example_gen.blocks import WHOLE_FILE, Block, Header, Range, UnreadableError
 from components.example_gen.csv_records import BLOCK_BYTES
 from components.example_gen.filesystem import locate
 from components.example_gen.layout import GZIP, PARQUET
@@ -48,8 +48,9 @@ def read_blocks(
     settings: ReadingSettings,
     required: Sequence[str],
     block_bytes: int = BLOCK_BYTES,
+    where: Range = WHOLE_FILE,
 ) -> Iterator[Block]:
-    """Yields the rows of a file.
+    """Yields the rows of a file, or of a range of it.
 
     Bad is a row with more or fewer fields than the header, or with a field that is not UTF-8; where
     they are required, also one whose label is not 0 or 1, whose counts or
@@ -61,15 +62,18 @@ def read_blocks(
         settings: How rows are read.
         required: Columns whose values must be good.
         block_bytes: About how many bytes of CSV to hold at once.
+        where: The range.
 
     Raises:
         UnreadableError: The file cannot be cut into rows.
     """
-    with _opened(file) as source:
-        if _is_parquet(file):
-            yield from parquet_blocks.read_blocks(source, settings, required)
-        else:
-            yield from csv_blocks.read_blocks(source, settings, required, block_bytes)
+    if _is_parquet(file):
+        with _opened(file) as source:
+            yield from parquet_blocks.read_blocks(source, settings, required, where=where)
+        return
+    header = read_header(file, settings)
+    with _opened(file, where) as source:
+        yield from csv_blocks.read_blocks(source, header, settings, required, block_bytes, where)
 
 
 def _is_parquet(file: str) -> bool:
@@ -77,16 +81,20 @@ def _is_parquet(file: str) -> bool:
 
 
 @contextmanager
-def _opened(file: str) -> Iterator[Any]:
-    """Opens a file; what Arrow has against its bytes becomes an UnreadableError."""
+def _opened(file: str, where: Range = WHOLE_FILE) -> Iterator[Any]:
+    """Opens a range of a file; what Arrow has against its bytes becomes an UnreadableError."""
     try:
         system, path = locate(file)
         if _is_parquet(file):
             opened = system.open_input_file(path)
-        else:
+        elif where == WHOLE_FILE:
             _check_first_bytes(system, path)
             compression = "gzip" if file.lower().endswith(GZIP) else None
             opened = system.open_input_stream(path, compression=compression)
+        else:
+            whole = system.open_input_file(path)
+            end = whole.size() if where.end is None else where.end
+            opened = whole.get_stream(where.start, end - where.start)
         with opened as source:
             yield source
     except (OSError, pa.ArrowException) as error:

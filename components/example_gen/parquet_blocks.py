@@ -12,7 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from components.example_gen.blocks import BadRow, Block, Header, UnreadableError, flaws_of_values
+from components.example_gen.blocks import (
+    WHOLE_FILE,
+    BadRow,
+    Block,
+    Header,
+    Range,
+    UnreadableError,
+    flaws_of_values,
+)
 from components.example_gen.settings import ReadingSettings
 
 _ROWS = 1 << 15
@@ -31,20 +39,41 @@ def read_header(file: Any) -> Header:
     return Header.of(schema.names, "")
 
 
+def ranges(file: Any, size: int) -> Iterator[tuple[Range, int]]:
+    """Yields ranges of a Parquet file of about `size` bytes, and the bytes of each."""
+    metadata = pq.read_metadata(file)
+    start = number = rows = taken = 0
+    for group in range(metadata.num_row_groups):
+        if taken >= size:
+            yield Range(start, group, number=number), taken
+            start, number, taken = group, number + rows, 0
+            rows = 0
+        found = metadata.row_group(group)
+        rows, taken = rows + found.num_rows, taken + found.total_byte_size
+    yield Range(start, None, number=number), taken
+
+
 def read_blocks(
-    file: Any, settings: ReadingSettings, required: Sequence[str], rows: int = _ROWS
+    file: Any,
+    settings: ReadingSettings,
+    required: Sequence[str],
+    rows: int = _ROWS,
+    where: Range = WHOLE_FILE,
 ) -> Iterator[Block]:
-    """Yields the rows of a Parquet file.
+    """Yields the rows of a range of a Parquet file.
 
     Args:
         file: With random access.
         settings: How rows are read.
         required: Columns whose values must be good.
         rows: How many to hold at once.
+        where: The range.
     """
     names = read_header(file).names
-    start = 0
-    for batch in pq.ParquetFile(file).iter_batches(rows):
+    start = where.number
+    opened = pq.ParquetFile(file)
+    groups = range(opened.num_row_groups)[where.start : where.end]
+    for batch in opened.iter_batches(rows, groups):
         yield _block(_as_csv(batch, names, settings), settings, required, start)
         start += len(batch)
 

@@ -8,25 +8,20 @@ from itertools import chain, cycle
 
 import tensorflow as tf
 from tfx.components.example_gen import write_split
-from tfx.dsl.io import fileio
 
-_ROWS_PER_SHARD = 100_000
-_MOST_SHARDS = 64
 _GZIP_LEVEL = 3  # the last of zlib's fast ones
 
 
 class SplitWriter:
-    """Writes the shards of all splits, in a thread beside the one that makes the Examples.
+    """Writes Examples into shards by split, in a thread beside the one that makes them.
 
     Args:
-        folders: By split.
-        rows: How many there are, about; a shard has 100,000.
+        shards: The files of each split.
     """
 
-    def __init__(self, folders: Mapping[str, str], rows: int) -> None:
-        count = max(1, min(-(-rows // _ROWS_PER_SHARD), _MOST_SHARDS))
-        self._shards = {split: _open_shards(folder, count) for split, folder in folders.items()}
-        self._turns = {split: cycle(shards) for split, shards in self._shards.items()}
+    def __init__(self, shards: Mapping[str, Sequence[str]]) -> None:
+        self._shards = {split: [*map(_open_shard, files)] for split, files in shards.items()}
+        self._turns = {split: cycle(files) for split, files in self._shards.items()}
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._written: Future[None] = self._thread.submit(self._write, {})
 
@@ -52,10 +47,6 @@ def shard_name(number: int, count: int) -> str:
     return f"{write_split.DEFAULT_FILE_NAME}-{number:05d}-of-{count:05d}.gz"
 
 
-def _open_shards(folder: str, count: int) -> list[tf.io.TFRecordWriter]:
-    fileio.makedirs(folder)
+def _open_shard(file: str) -> tf.io.TFRecordWriter:
     options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=_GZIP_LEVEL)
-    return [
-        tf.io.TFRecordWriter(f"{folder}/{shard_name(shard, count)}", options)
-        for shard in range(count)
-    ]
+    return tf.io.TFRecordWriter(file, options)

@@ -152,6 +152,12 @@ class TimeCounts:
         if sum(map(len, self._new)) > max(len(self._counts), self._most // 4):
             self._merge()
 
+    def merge(self, other: TimeCounts) -> None:
+        """Adds what another has counted, of at most as many times."""
+        self._step = max(self._step, other._step)
+        self._new += [other._counts, *other._new]
+        self._merge()
+
     def boundary(self, share: float) -> int:
         """Returns the time from which on there are most nearly `share` of the rows.
 
@@ -208,6 +214,12 @@ class SplitCounter:
         is_eval = make_splitter(self._settings).is_eval(name, block)
         for split, rows in ((TRAIN, ~is_eval), (EVAL, is_eval)):
             self._counts[split] += Counts.of(impressions[rows], clicks[rows])
+
+    def merge(self, other: SplitCounter) -> None:
+        """Adds what another has counted."""
+        self._times.merge(other._times)
+        for split, counts in other._counts.items():
+            self._counts[split] += counts
 
     def boundary(self) -> int | None:
         """Returns the time from which on rows are for evaluation; None unless times decide."""

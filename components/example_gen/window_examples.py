@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tfx.dsl.io import fileio
 
+from components.example_gen.check import InputSummary
 from components.example_gen.column_counts import ColumnCounts, put_together
-from components.example_gen.csv_reader import InputSummary, check_window, require_splits
-from components.example_gen.examples import examples_by_split
+from components.example_gen.csv_reader import check_window, require_splits
+from components.example_gen.examples import write_examples
 from components.example_gen.layout import name_under
+from components.example_gen.parts import Run, find_parts
 from components.example_gen.read_span import COUNTS, ReadSpan
 from components.example_gen.settings import ReadingSettings
-from components.example_gen.shards import SplitWriter, shard_name
+from components.example_gen.shards import shard_name
 from components.example_gen.span_store import SpanStore, hash_of, reading_key
 from components.example_gen.spans import SpanLayout
 
 _LOGGER = logging.getLogger(__name__)
 
 _EXAMPLES = "examples"  # the kind of what is kept, see SpanStore
-_OWN_STORE = ".spans"  # of an artifact where nothing is kept
+_WORK = ".span"  # in an artifact, for the files of a span
 
 
 def write(
@@ -33,6 +36,7 @@ def write(
     store_folder: str | None,
     artifact: str,
     folders: Mapping[str, str],
+    run: Run,
 ) -> dict[str, list[str]]:
     """Writes the Examples of a window, and how often each value occurs in each split.
 
@@ -42,6 +46,7 @@ def write(
         store_folder: Where they are kept; None to keep nothing.
         artifact: Folder of the Examples artifact.
         folders: Those in it, by split.
+        run: Reads and writes what is not kept.
 
     Returns:
         Files with rows that are set aside, by split.
@@ -49,30 +54,33 @@ def write(
     Raises:
         InputError: The window cannot be used.
     """
-    store = SpanStore(Path(store_folder or f"{artifact}/{_OWN_STORE}"))
-    summary, spans = check_window(layout, settings, store)
-    require_splits(summary)
-    for warning in summary.warnings:
-        _LOGGER.warning("%s", warning)
-    keys = {}
-    for split, folder in folders.items():
-        of_split = [read for read in spans if read.split == split]
-        files = []
-        for read in of_split:
-            kept, key = _keep_examples(store, read, layout.base, settings, summary)
-            keys[read.span.name] = key
-            files += sorted(kept.iterdir())
-        fileio.makedirs(folder)
-        for number, file in enumerate(files):
-            _link(file, Path(folder, shard_name(number, len(files))))
-        counts = put_together(read.values for read in of_split)
-        counts = counts.converted(summary.types, settings.missing)
-        with fileio.open(_counts_file(artifact, split), "wb") as output:
-            output.write(counts.to_bytes())
-    if store_folder is None:
-        shutil.rmtree(Path(artifact, _OWN_STORE))
-    else:
-        store.prune(_EXAMPLES, {*keys.values()})
+    with ExitStack() as stack:
+        if store_folder is None:
+            store_folder = stack.enter_context(TemporaryDirectory())
+        store = SpanStore(Path(store_folder))
+        summary, spans = check_window(layout, settings, store, run)
+        require_splits(summary)
+        for warning in summary.warnings:
+            _LOGGER.warning("%s", warning)
+        make = partial(_write_span, artifact, layout.base, settings, summary, run)
+        kept = {read.span.name: _examples_key(read, settings, summary) for read in spans}
+        for split, folder in folders.items():
+            of_split = [read for read in spans if read.split == split]
+            files = [
+                file
+                for read in of_split
+                for file in sorted(
+                    store.keep(_EXAMPLES, kept[read.span.name], partial(make, read)).iterdir()
+                )
+            ]
+            fileio.makedirs(folder)
+            for number, file in enumerate(files):
+                _link(file, f"{folder}/{shard_name(number, len(files))}")
+            counts = put_together(read.values for read in of_split)
+            counts = counts.converted(summary.types, settings.missing)
+            with fileio.open(_counts_file(artifact, split), "wb") as output:
+                output.write(counts.to_bytes())
+        store.prune(_EXAMPLES, {*kept.values()})
         store.prune(COUNTS, {reading_key(read.digest, settings) for read in spans})
     return {
         read.span.name: [f"{layout.base}/{name}" for name in read.facts.files]
@@ -99,28 +107,34 @@ def _counts_file(artifact: str, split: str) -> str:
     return f"{artifact}/counts-{split}.arrow"
 
 
-def _keep_examples(
-    store: SpanStore, read: ReadSpan, base: str, settings: ReadingSettings, summary: InputSummary
-) -> tuple[Path, str]:
-    """Returns the folder with the Examples of a span, and its key."""
+def _examples_key(read: ReadSpan, settings: ReadingSettings, summary: InputSummary) -> str:
     types = [f"{name}: {each}" for name, each in sorted(summary.types.items())]
-    key = hash_of(reading_key(read.digest, settings), *types)
-
-    def make(folder: Path) -> None:
-        rows = sum(counts.rows for counts in read.facts.files.values())
-        files = {read.split: read.span.files}
-        with closing(SplitWriter({read.split: str(folder)}, rows)) as writer:
-            for examples in examples_by_split(files, base, settings, summary):
-                writer.write(examples)
-        names = ", ".join(name_under(base, file) for file in read.span.files)
-        _LOGGER.info("read %s rows of %s: %s", f"{rows:,}", read.span.name, names)
-
-    return store.keep(_EXAMPLES, key, make), key
+    return hash_of(reading_key(read.digest, settings), *types)
 
 
-def _link(file: Path, place: Path) -> None:
+def _write_span(
+    artifact: str,
+    base: str,
+    settings: ReadingSettings,
+    summary: InputSummary,
+    run: Run,
+    read: ReadSpan,
+    folder: Path,
+) -> None:
+    """Writes the Examples of a span into a folder, by way of one that workers reach, too."""
+    work, files = f"{artifact}/{_WORK}", {read.split: read.span.files}
+    write_examples(find_parts(files, run), base, settings, summary, {read.split: work}, run)
+    for name in fileio.listdir(work):
+        fileio.copy(f"{work}/{name}", str(folder / name))
+    fileio.rmtree(work)
+    rows = sum(counts.rows for counts in read.facts.files.values())
+    names = ", ".join(name_under(base, file) for file in read.span.files)
+    _LOGGER.info("read %s rows of %s: %s", f"{rows:,}", read.span.name, names)
+
+
+def _link(file: Path, place: str) -> None:
     """Gives a file that never changes another name, or copies it to another file system."""
     try:
         os.link(file, place)
     except OSError:
-        shutil.copyfile(file, place)
+        fileio.copy(str(file), place)
