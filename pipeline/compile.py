@@ -116,6 +116,11 @@ def _check(config: PipelineConfig, target: Target) -> None:
             f"deploy.pipeline_root: {root}: the workers of beam.runner={config.beam.runner} reach "
             "artifacts in gs:// only; use beam.runner=local, or keep artifacts there"
         )
+    if config.beam.runner != "local" and not str(deploy.input).startswith("gs://"):
+        raise InputError(
+            f"deploy.input: {deploy.input}: the workers of beam.runner={config.beam.runner} read "
+            "input in gs:// only; use beam.runner=local, or put it there"
+        )
     mounts = ["/gcs"] if target == "vertex" else sorted(deploy.kubeflow.volumes.values())
     if not (str(deploy.input).startswith(_INPUTS[target]) or _is_in(deploy.input, mounts)):
         raise InputError(

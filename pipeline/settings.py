@@ -49,7 +49,7 @@ class WatchSettings(Settings):
 
 
 class BeamSettings(Settings):
-    """Where Apache Beam's work runs: statistics and Transform's analysis."""
+    """Where Apache Beam's work runs: that of every node that reads rows, but training."""
 
     runner: Literal["local", "flink", "spark", "dataflow"] = Field(
         "local", description="Where the work runs; local is the machine or container of the node."

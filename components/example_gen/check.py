@@ -161,7 +161,9 @@ class Check:
             found.of_header += self._problems_of_header(header)
             if not found.of_header:
                 self._headers[piece.file] = header
-                for block in read_blocks(piece.file, self._settings, self._required, where=piece.where):
+                for block in read_blocks(
+                    piece.file, self._settings, self._required, where=piece.where
+                ):
                     self._count(block, piece.file, split)
                     self._bad_rows += len(block.bad)
                     found.add([] if self._set_aside else block.bad)

@@ -48,9 +48,7 @@ def write_examples(
     """
     for folder in folders.values():
         fileio.makedirs(folder)
-    write = partial(
-        _write_part, base=base, settings=settings, types=summary.types, boundary=summary.boundary
-    )
+    write = partial(_write_part, base=base, settings=settings, summary=summary)
     for _ in run(write, list(_with_shards(parts, folders))):
         pass
 
@@ -73,23 +71,29 @@ def _write_part(
     *,
     base: str,
     settings: ReadingSettings,
-    types: Types,
-    boundary: int | None,
+    summary: InputSummary,
 ) -> None:
     part, shards = part_and_shards
     with closing(SplitWriter(shards)) as writer:
-        for examples in _by_split(part, base, settings, types, boundary):
+        for examples in examples_by_split(part, base, settings, summary):
             writer.write(examples)
 
 
-def _by_split(
-    part: Part, base: str, settings: ReadingSettings, types: Types, boundary: int | None
+def examples_by_split(
+    part: Part, base: str, settings: ReadingSettings, summary: InputSummary
 ) -> Iterator[dict[str, list[bytes]]]:
-    """Yields the serialized Examples of each block of rows, by the split that they end in."""
-    splitter = make_splitter(settings, boundary)
+    """Yields the serialized Examples of each block of rows, by the split that they end in.
+
+    Args:
+        part: Of the input.
+        base: The folder that its files are under.
+        settings: How they are read and split.
+        summary: What `check_files` found in the whole input.
+    """
+    splitter = make_splitter(settings, summary.boundary)
     for piece in part.pieces:
         for block in read_blocks(piece.file, settings, settings.required(), where=piece.where):
-            examples = serialize(block.good, types, settings.missing)
+            examples = serialize(block.good, summary.types, settings.missing)
             if part.split == WHOLE:
                 is_eval = splitter.is_eval(name_under(base, piece.file), block)
                 rows_of = {TRAIN: ~is_eval, EVAL: is_eval}

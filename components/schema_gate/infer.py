@@ -9,6 +9,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from components.errors import InputError
 from components.example_gen.csv_reader import check_input
 from components.example_gen.examples import examples_by_split
+from components.example_gen.parts import find_parts
 from components.example_gen.settings import ReadingSettings
 from components.example_gen.spans import find_input
 from components.features import Columns
@@ -66,12 +68,13 @@ def infer_schema(csv: Path, settings: ReadingSettings) -> str:
     settings = settings.for_layout(layout)
     summary = check_input(csv, settings)
     parts, whole = defaultdict(list), []
-    for examples in examples_by_split(layout.files(), layout.base, settings, summary):
-        for split, some in examples.items():
-            if some:
-                batch = ExamplesToRecordBatchDecoder().DecodeBatch(some)
-                parts[split].append(_count(batch))
-                whole.append(_count(batch))  # what is counted can be put together only once
+    for part in chain.from_iterable(find_parts(layout.files()).values()):
+        for examples in examples_by_split(part, layout.base, settings, summary):
+            for split, some in examples.items():
+                if some:
+                    batch = ExamplesToRecordBatchDecoder().DecodeBatch(some)
+                    parts[split].append(_count(batch))
+                    whole.append(_count(batch))  # what is counted can be put together only once
     splits = [_put_together(some) for some in parts.values()]
     seen = _put_together(whole)
     schema = tfdv.infer_schema(

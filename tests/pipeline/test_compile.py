@@ -289,6 +289,7 @@ REMOTE_BEAM = {"runner": "flink", "job_endpoint": "flink:8099"}
         ("vertex", {"pipeline_root": "s3://b/x"}, {}, "deploy.pipeline_root: s3://b/x: .*gs://"),
         ("kubeflow", {"pipeline_root": "/mnt/x"}, {}, "deploy.pipeline_root: /mnt/x: .*minio://"),
         ("kubeflow", {"pipeline_root": "s3://b"}, {"beam": REMOTE_BEAM}, "beam.runner=flink"),
+        ("vertex", {"input": "/gcs/b/x"}, {"beam": REMOTE_BEAM}, "deploy.input: /gcs/b/x.*flink"),
         ("kubeflow", {"serving_root": "models"}, {}, "deploy.serving_root: models: .*absolute"),
         # An empty folder of the pod, which ends with it.
         ("kubeflow", {"serving_root": "/gcs/b/m"}, {}, "deploy.serving_root: .*kubeflow.volumes"),

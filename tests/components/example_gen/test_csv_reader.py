@@ -11,6 +11,7 @@ from components.errors import InputError
 from components.example_gen.csv_reader import check_files, check_input, read_batches
 from components.example_gen.csv_types import INTEGER, MISSING, NUMBER, TEXT
 from components.example_gen.input_files import read_blocks
+from components.example_gen.parts import find_parts
 from components.example_gen.settings import ReadingSettings
 from components.features import Columns
 
@@ -336,4 +337,4 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
 
 def test_files_can_be_named_by_uri(tmp_path):
     path = write(tmp_path / "in.csv", GOOD)
-    assert check_files({"whole": [path.as_uri()]}, "", READING).rows == 2
+    assert check_files(find_parts({"whole": [path.as_uri()]}), "", READING).rows == 2

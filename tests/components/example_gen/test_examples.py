@@ -10,6 +10,7 @@ from components.example_gen.csv_reader import check_files
 from components.example_gen.csv_types import INTEGER, MISSING, NUMBER, TEXT
 from components.example_gen.examples import serialize
 from components.example_gen.input_files import read_blocks
+from components.example_gen.parts import find_parts
 from components.example_gen.settings import ReadingSettings
 
 NAMES = ("att_b", "text", "att_a")
@@ -81,7 +82,7 @@ def test_what_was_written_as_csv_stands_in_the_examples(tmp_path, rows):
     path = tmp_path / "in.csv"
     path.write_bytes(out.getvalue().encode())
 
-    types = check_files({"whole": [str(path)]}, "", ReadingSettings(), ["text"]).types
+    types = check_files(find_parts({"whole": [str(path)]}), "", ReadingSettings(), ["text"]).types
     blocks = read_blocks(str(path), ReadingSettings(), ["text"], block_bytes=50)
     examples = [e for block in blocks for e in serialize(block.good, types)]
     assert [values(e) for e in examples] == [

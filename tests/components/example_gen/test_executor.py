@@ -1,6 +1,7 @@
 import csv
 from collections import Counter
 from functools import partial
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -8,7 +9,7 @@ from tfx.components.example_gen.csv_example_gen import executor as stock
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.errors import InputError
-from components.example_gen import examples, shards
+from components.example_gen import examples, parts
 from components.example_gen.component import csv_example_gen
 from components.example_gen.executor import ColumnarCsvExecutor
 from components.example_gen.input_files import read_blocks
@@ -137,16 +138,41 @@ def test_blocks_do_not_show_in_the_files(tmp_path, monkeypatch):
         assert a == b
 
 
-def test_rows_are_dealt_out_to_shards(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "_ROWS_PER_SHARD", 100)
-    artifact = ours(write(tmp_path / "in.csv", rows(250)), tmp_path / "out")
-    for split in ("train", "eval"):
+def test_every_part_is_a_shard(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "RANGE_BYTES", 4000)
+    path = write(tmp_path / "in.csv", rows(250))
+    artifact = ours(path, tmp_path / "out")
+    count = -(-path.stat().st_size // 4000)
+    assert count > 2
+    for split in SPLITS:
         names = [file.rpartition("/")[2] for file in files(artifact, split)]
-        assert names == [f"data_tfrecord-0000{shard}-of-00003.gz" for shard in range(3)]
-        sizes = [
-            len(list(tf.data.TFRecordDataset(file, "GZIP"))) for file in files(artifact, split)
-        ]
-        assert max(sizes) - min(sizes) <= 1
+        assert names == [f"data_tfrecord-{n:05}-of-{count:05}.gz" for n in range(count)]
+    assert sum(read(artifact, split).total() for split in SPLITS) == 250
+
+
+WORKERS = ["--runner=DirectRunner", "--direct_running_mode=multi_threading"]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_workers_of_beam_write_the_bytes_of_one_process(tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(parts, "RANGE_BYTES", 4000)
+    write(tmp_path / "in/a.csv", [*rows(150), ["a", 1, 1, "", "", "ad", 1, 2]])
+    write(tmp_path / "in/b.csv", rows(150))
+    context = ColumnarCsvExecutor.Context([*WORKERS, f"--direct_num_workers={workers}"])
+    on_beam = run(
+        ColumnarCsvExecutor(context), tmp_path / "in", tmp_path / "1", bad_rows="quarantine"
+    )
+    alone = ours(tmp_path / "in", tmp_path / "2", bad_rows="quarantine")
+    assert contents(on_beam) == contents(alone)
+    assert "quarantine.csv" in contents(alone)
+    assert len(contents(alone)) > 10
+
+
+def contents(artifact):
+    """The bytes of every file of an artifact, by its name in there."""
+    folder = Path(artifact.uri)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_bad_rows_are_set_aside_and_nothing_disappears(tmp_path):
