@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import apache_beam as beam
-import apache_beam.io.fileio
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from apache_beam.utils.shared import Shared
@@ -14,7 +13,6 @@ from tensorflow_model_analysis.proto.config_pb2 import EvalConfig
 from tensorflow_model_analysis.proto.validation_result_pb2 import ValidationResult
 from tensorflow_model_analysis.utils.config_util import update_eval_config_with_defaults
 from tfx.components.evaluator import constants
-from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.io import fileio
 from tfx.types import Artifact, artifact_utils
 from tfx.types.standard_component_specs import (
@@ -26,6 +24,7 @@ from tfx.types.standard_component_specs import (
 )
 from tfx.utils import path_utils, proto_utils
 
+from components.beam_run import MakePipeline, RunningExecutor
 from components.errors import InputError
 from components.evaluator.baseline import find_baseline
 from components.evaluator.eval_config import with_slices
@@ -37,9 +36,10 @@ from components.evaluator.score import row_schema
 from components.evaluator.scoring import ScoreFile, SharedModel
 from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.slices import plan_slices, slice_specs
-from components.evaluator.survey import MakePipeline, count_combined, survey
+from components.evaluator.survey import count_combined, survey
 from components.evaluator.verdict import VERDICT_FILE, Verdict
 from components.features import CLICK_MODEL, EVAL, TRAIN, Columns
+from components.run import Run
 from components.write_artifact import write_file
 
 # The parameters that TFX's Evaluator does not have.
@@ -51,7 +51,7 @@ SERVING_ROOT = "serving_root"
 _VALIDATIONS_FILE = "validations.tfrecord"
 
 
-class Executor(BaseBeamExecutor):
+class Executor(RunningExecutor):
     """Measures a click model with TFMA and judges it by the rules of the settings.
 
     `evaluation` gets what TFMA writes, METRICS_FILE (`measure.Metrics`), SCORES_FILE and ADS_FILE
@@ -79,6 +79,7 @@ class Executor(BaseBeamExecutor):
         )
         metrics = _measure(
             self._make_beam_pipeline,
+            self._run(f"{evaluation.uri}/run"),
             examples=input_dict[EXAMPLES_KEY],
             model=f"{path_utils.serving_model_path(model.uri)}/{CLICK_MODEL}",
             serving_root=exec_properties[SERVING_ROOT],
@@ -95,6 +96,7 @@ class Executor(BaseBeamExecutor):
 
 def _measure(
     make_pipeline: MakePipeline,
+    run: Run,
     *,
     examples: list[Artifact],
     model: str,
@@ -105,13 +107,17 @@ def _measure(
     folder: str,
 ) -> Metrics:
     """Measures the new model and that in service in one pass, once the splits were looked at."""
-    train, rows = (f"{artifact_utils.get_split_uri(examples, split)}/*" for split in (TRAIN, EVAL))
+    files = {
+        split: sorted(fileio.glob(f"{artifact_utils.get_split_uri(examples, split)}/*"))
+        for split in (TRAIN, EVAL)
+    }
     work = f"{folder}/work"
     new = SharedModel(model, Shared())
     click_model = new.load()
-    seen = survey(make_pipeline, train, rows, columns, settings.max_slices, work)
+    seen = survey(run, files, columns, settings.max_slices, work)
     if not seen.rows:
-        raise InputError(f"{rows}: no rows; the split needs rows to judge a model on")
+        split = artifact_utils.get_split_uri(examples, EVAL)
+        raise InputError(f"{split}: no rows; the split needs rows to judge a model on")
     schema = row_schema(seen.arrow_types(), columns, click_model.inputs)
     misfit = click_model.misfit(schema)
     if misfit:
@@ -121,7 +127,7 @@ def _measure(
     specs = slice_specs(columns.attributes(schema.names), schema.names, settings)
     plan = plan_slices(specs, seen.columns)
     if plan.has_combined():
-        counts = count_combined(make_pipeline, rows, schema, columns, plan, work)
+        counts = count_combined(run, files[EVAL], schema, columns, plan, work)
         plan = plan.keep_most(counts, settings.max_slices)
 
     models = {"": model}
@@ -133,9 +139,7 @@ def _measure(
     with make_pipeline() as pipeline:
         scored = (
             pipeline
-            | beam.Create([rows])
-            | beam.io.fileio.MatchAll()
-            | beam.Map(lambda file: file.path)
+            | beam.Create(files[EVAL])
             | beam.Reshuffle()
             | beam.ParDo(ScoreFile(new, baseline.model, schema, columns, work, folder))
         )

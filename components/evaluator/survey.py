@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
+from functools import partial
 
-import apache_beam as beam
-import apache_beam.io.fileio
 import pyarrow as pa
 import tensorflow as tf
 from pydantic import BaseModel, ConfigDict
 
 from components.ad_text_tensors import joined_tensor
-from components.beam_source import ExamplesInBlocks
 from components.evaluator.score import to_table, typed
 from components.evaluator.slices import ColumnSummary, SlicePlan, SliceSpec, Values
 from components.evaluator.tables import TEXTS_FILE, read_training_texts, with_training_rows
-from components.features import Columns
-from components.merge_counts import MergeCounts
+from components.example_blocks import read_blocks
+from components.features import TRAIN, Columns
 from components.outcomes import by_label
-from components.read_artifact import read_file
+from components.run import Run
 from components.value_counts import ValueCounts
-from components.write_artifact import write_file, write_table
+from components.write_artifact import write_table
 
 _ROWS = 8192
-_SURVEY_FILE = "survey.json"
-_COMBINED_FILE = "combined.json"
-
-MakePipeline = Callable[[], AbstractContextManager[beam.Pipeline]]
 
 
 class Survey(BaseModel):
@@ -52,9 +45,8 @@ class Survey(BaseModel):
 
 
 def survey(
-    make_pipeline: MakePipeline,
-    train: str,
-    evaluation: str,
+    run: Run,
+    files: Mapping[str, Sequence[str]],
     columns: Columns,
     most: int,
     folder: str,
@@ -62,34 +54,27 @@ def survey(
     """Looks through both splits.
 
     Args:
-        make_pipeline: makes the Beam pipeline to do it with.
-        train: pattern of the train split's files.
-        evaluation: of the eval split's.
+        run: does the work.
+        files: of each split.
         columns: which columns hold the text, the ids, the label and the attributes.
         most: most slices of a column.
         folder: gets TEXTS_FILE, how many rows of the train split have each text.
     """
-    with make_pipeline() as pipeline:
-        _ = (
-            pipeline
-            | "ReadEval" >> ExamplesInBlocks([evaluation]).BeamSource()
-            | "Survey" >> beam.CombineGlobally(_SurveyFn(most))
-            | "WriteSurvey" >> beam.Map(lambda found: write_file(folder, _SURVEY_FILE, found))
-        )
-        _ = (
-            pipeline
-            | "TrainFiles" >> beam.Create([train])
-            | beam.io.fileio.MatchAll()
-            | beam.Map(lambda file: count_texts([file.path], columns.ad_texts))
-            | "SumTexts" >> beam.CombineGlobally(MergeCounts())
-            | "WriteTexts" >> beam.Map(lambda counts: write_table(folder, TEXTS_FILE, counts))
-        )
-    return Survey.model_validate_json(read_file(folder, _SURVEY_FILE))
+    whole = _Found()
+    items = [(split, file) for split, some in files.items() for file in some]
+    for found in run(partial(_look_through, columns=columns), items):
+        whole.merge(found)
+    write_table(folder, TEXTS_FILE, whole.texts.table())
+    return Survey(
+        rows=whole.rows,
+        types={name: str(data_type) for name, data_type in whole.types.items()},
+        columns={name: ColumnSummary.of(counts, most) for name, counts in whole.complete().items()},
+    )
 
 
 def count_combined(
-    make_pipeline: MakePipeline,
-    evaluation: str,
+    run: Run,
+    files: Sequence[str],
     schema: pa.Schema,
     columns: Columns,
     plan: SlicePlan,
@@ -98,77 +83,43 @@ def count_combined(
     """Counts the rows of the slices that several columns make together.
 
     Args:
-        make_pipeline: makes the Beam pipeline to do it with.
-        evaluation: pattern of the eval split's files.
+        run: does the work.
+        files: of the eval split.
         schema: of its rows.
         columns: which columns hold the text, the ids, the label and the attributes.
         plan: with the specs.
         folder: has TEXTS_FILE.
     """
+    count = partial(_count, schema=schema, columns=columns, plan=plan, folder=folder)
+    return sum(run(count, files), Counter())
 
-    def count(block: pa.RecordBatch) -> Counter[tuple[SliceSpec, Values]]:
+
+def _count(
+    file: str, *, schema: pa.Schema, columns: Columns, plan: SlicePlan, folder: str
+) -> Counter[tuple[SliceSpec, Values]]:
+    counts: Counter[tuple[SliceSpec, Values]] = Counter()
+    for block in read_blocks([file]):
         rows = by_label(typed(to_table(block), schema), columns)
-        return plan.count(with_training_rows(rows, read_training_texts(folder), columns))
-
-    with make_pipeline() as pipeline:
-        _ = (
-            pipeline
-            | "Read" >> ExamplesInBlocks([evaluation]).BeamSource()
-            | "Count" >> beam.Map(count)
-            | "Sum" >> beam.CombineGlobally(lambda counts: sum(counts, Counter()))
-            | "Write"
-            >> beam.Map(lambda counts: write_file(folder, _COMBINED_FILE, _Combined.dump(counts)))
-        )
-    return _Combined.load(read_file(folder, _COMBINED_FILE))
+        counts += plan.count(with_training_rows(rows, read_training_texts(folder), columns))
+    return counts
 
 
-class _Combined(BaseModel):
-    """Counts of slices as a file holds them."""
-
-    counts: list[tuple[SliceSpec, Values, int]]
-
-    @staticmethod
-    def dump(counts: Counter[tuple[SliceSpec, Values]]) -> bytes:
-        listed = [(spec, values, count) for (spec, values), count in counts.items()]
-        return _Combined(counts=listed).model_dump_json().encode()
-
-    @staticmethod
-    def load(content: bytes) -> Counter[tuple[SliceSpec, Values]]:
-        found = _Combined.model_validate_json(content).counts
-        return Counter({(spec, values): count for spec, values, count in found})
-
-
-class _SurveyFn(beam.CombineFn):
-    """Makes a `Survey`, as JSON, of blocks of examples."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-
-    def create_accumulator(self) -> _Found:
-        return _Found()
-
-    def add_input(self, found: _Found, block: pa.RecordBatch) -> _Found:
-        found.add(to_table(block))
-        return found
-
-    def merge_accumulators(self, parts: Iterable[_Found]) -> _Found:
-        merged = _Found()
-        for part in parts:
-            merged.merge(part)
-        return merged
-
-    def extract_output(self, found: _Found) -> bytes:
-        columns = {
-            name: ColumnSummary.of(counts, self._most) for name, counts in found.complete().items()
-        }
-        types = {name: str(data_type) for name, data_type in found.types.items()}
-        return Survey(rows=found.rows, types=types, columns=columns).model_dump_json().encode()
+def _look_through(split_and_file: tuple[str, str], columns: Columns) -> _Found:
+    split, file = split_and_file
+    found = _Found()
+    if split == TRAIN:
+        found.texts = count_texts([file], columns.ad_texts)
+    else:
+        for block in read_blocks([file]):
+            found.add(to_table(block))
+    return found
 
 
 class _Found:
-    """What some blocks hold."""
+    """What some files hold: rows, types and counts of the eval split, texts of the train split."""
 
     def __init__(self) -> None:
+        self.texts = ValueCounts()
         self.rows = 0
         self.types: dict[str, pa.DataType] = {}
         self._counts: dict[str, ValueCounts] = {}
@@ -183,6 +134,7 @@ class _Found:
             self._rows_with[name] += len(table)
 
     def merge(self, other: _Found) -> None:
+        self.texts.merge(other.texts)
         self.rows += other.rows
         self.types |= other.types
         self._rows_with += other._rows_with

@@ -19,10 +19,11 @@ from components.example_gen.csv_types import NUMBER
 from components.example_gen.input_files import read_blocks, read_header
 from components.example_gen.layout import WHOLE, name_few, name_under
 from components.example_gen.outcomes import impressions_and_clicks
-from components.example_gen.parts import Part, Piece, Run
+from components.example_gen.parts import Part, Piece
 from components.example_gen.read_span import ReadSpan, SpanFacts
 from components.example_gen.settings import ReadingSettings
 from components.example_gen.split import Counts, SplitCounter, describe
+from components.run import Run
 
 _AS_IT_COMES = "as the input comes, in train/ and eval/"
 

@@ -18,12 +18,13 @@ from components.example_gen.check import Check, InputSummary, check_parts, liste
 from components.example_gen.csv_types import Types, convert
 from components.example_gen.input_files import read_blocks
 from components.example_gen.layout import name_few
-from components.example_gen.parts import Part, Run, find_parts
+from components.example_gen.parts import Part, find_parts
 from components.example_gen.read_span import COUNTS, ReadSpan
 from components.example_gen.settings import ReadingSettings
 from components.example_gen.span_store import SpanStore, digest_of, reading_key
 from components.example_gen.spans import Span, SpanLayout, find_input
 from components.features import EVAL, TRAIN
+from components.run import Run
 
 __all__ = [
     "InputSummary",

@@ -18,11 +18,12 @@ from components.example_gen.check import InputSummary
 from components.example_gen.csv_types import MARKS, MISSING, TEXT, Types, convert
 from components.example_gen.input_files import read_blocks
 from components.example_gen.layout import WHOLE, name_under
-from components.example_gen.parts import Part, Run
+from components.example_gen.parts import Part
 from components.example_gen.settings import ReadingSettings
 from components.example_gen.shards import SplitWriter, shard_name
 from components.example_gen.split import make_splitter
 from components.features import EVAL, TRAIN
+from components.run import Run
 
 # Examples.features and the only field of Features have the same tag: number 1, length-delimited.
 _TAG = b"\n"

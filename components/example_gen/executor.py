@@ -11,29 +11,27 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from google.protobuf import struct_pb2
 from pydantic import BaseModel
 from tfx import types
 from tfx.components.example_gen import utils
 from tfx.components.util import examples_utils
-from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.beam_run import BeamRun
+from components.beam_run import RunningExecutor
 from components.example_gen import window_examples
 from components.example_gen.csv_reader import check_files, require_splits
 from components.example_gen.examples import write_examples
 from components.example_gen.filesystem import list_files
 from components.example_gen.input_files import read_blocks, read_header
 from components.example_gen.layout import Layout, is_data
-from components.example_gen.parts import Part, Run, find_parts
+from components.example_gen.parts import Part, find_parts
 from components.example_gen.settings import ReadingSettings, WindowSettings
 from components.example_gen.spans import SpanLayout
+from components.run import Run
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -44,7 +42,7 @@ _Kind = tuple[str, ...]  # of files: the separator and the names of the columns
 UNTIL = "until"  # a property of the node: the newest span to read, "" for the newest there is
 
 
-class ColumnarCsvExecutor(BaseBeamExecutor):
+class ColumnarCsvExecutor(RunningExecutor):
     """Executor of FileBasedExampleGen for CSV files.
 
     The tf.Examples are those of CsvExampleGen. Three things differ from it: rows that are still to
@@ -75,7 +73,7 @@ class ColumnarCsvExecutor(BaseBeamExecutor):
         artifact.split_names = artifact_utils.encode_split_names(splits)
         examples_utils.set_payload_format(artifact, example_gen_pb2.FORMAT_TF_EXAMPLE)
         folders = {split: artifact_utils.get_split_uri([artifact], split) for split in splits}
-        settings, run = packed.settings, self._run(artifact.uri)
+        settings, run = packed.settings, self._run(f"{artifact.uri}/.work")
         if packed.pattern is not None:
             window = packed.window.as_of(exec_properties[UNTIL])
             layout = SpanLayout.of(f"{base}/{packed.pattern}", window)
@@ -91,13 +89,6 @@ class ColumnarCsvExecutor(BaseBeamExecutor):
         write_examples(parts, base, settings, summary, folders, run)
         if summary.bad_rows:
             _write_quarantine(artifact.uri, parts, settings, run)
-
-    def _run(self, artifact: str) -> Run:
-        """Returns what does the work: Beam, or a loop where Beam would have this process alone."""
-        options = PipelineOptions(self._beam_pipeline_args).view_as(StandardOptions)
-        if options.runner is None or options.runner.endswith(FnApiRunner.__name__):
-            return map
-        return BeamRun(self._make_beam_pipeline, f"{artifact}/.work")
 
 
 def _find_files(base: str, input_config: example_gen_pb2.Input) -> dict[str, list[str]]:

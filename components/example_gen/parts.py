@@ -6,10 +6,9 @@ They depend on the files alone, so what is made of them is the same on one worke
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
-from typing import Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,22 +19,12 @@ from components.example_gen.csv_ranges import LOOK_BACK, Scan, cut, scan
 from components.example_gen.csv_records import BYTE_ORDER_MARK
 from components.example_gen.filesystem import locate
 from components.example_gen.layout import GZIP, PARQUET
+from components.run import Run
 
 RANGE_BYTES = 16 << 20  # of a CSV file that are looked through at once
 _MOST_PARTS = 256  # of a split; beyond, parts become larger
 _MOST_SHARDS = 64  # of a part
 _GZIP_RATIO = 5  # of a CSV's bytes to those in gzip, about
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-
-class Run(Protocol):
-    """Calls a function with each item, and yields what it returns, in the order of the items."""
-
-    def __call__(
-        self, function: Callable[[_Item], _Result], items: Sequence[_Item], /
-    ) -> Iterable[_Result]: ...
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,13 @@ from components.example_gen.column_counts import ColumnCounts, put_together
 from components.example_gen.csv_reader import check_window, require_splits
 from components.example_gen.examples import write_examples
 from components.example_gen.layout import name_under
-from components.example_gen.parts import Run, find_parts
+from components.example_gen.parts import find_parts
 from components.example_gen.read_span import COUNTS, ReadSpan
 from components.example_gen.settings import ReadingSettings
 from components.example_gen.shards import shard_name
 from components.example_gen.span_store import SpanStore, hash_of, reading_key
 from components.example_gen.spans import SpanLayout
+from components.run import Run
 
 _LOGGER = logging.getLogger(__name__)
 
