@@ -63,25 +63,27 @@ def write_evaluation(
         folder: gets the files, and ADS_FILE.
     """
     of_blocks, of_rows = by_reader(config)
-    extractors = [slices_of_blocks(plan, columns, has_baseline=len(models) > 1)]
+    with_rows = bool(of_rows.metrics_specs)
+    has_baseline = len(models) > 1
+    extractors = [slices_of_blocks(plan, columns, has_baseline, with_rows=with_rows)]
     evaluators = [_evaluator(BLOCKS_STAGE, _MeasureBlocks(of_blocks, operating_point))]
-    if of_rows.metrics_specs:
+    written = [tfma.METRICS_KEY]
+    if with_rows:
         extractors.append(single_rows())
         evaluators.append(_evaluator(ROWS_STAGE, _Measure(of_rows)))
+        written.append(tfma.PLOTS_KEY)
     _ = scored | "Evaluate" >> tfma.ExtractEvaluateAndWriteResults(
         eval_config=config,
         extractors=extractors,
         evaluators=evaluators,
         writers=[
             EvalConfigWriter(folder, config, model_locations=models),
-            MetricsPlotsAndValidationsWriter(
-                {key: f"{folder}/{key}" for key in (tfma.METRICS_KEY, tfma.PLOTS_KEY)}, config
-            ),
+            MetricsPlotsAndValidationsWriter({key: f"{folder}/{key}" for key in written}, config),
         ],
     )
     _ = (
         scored
-        | "SumAds" >> beam.CombineGlobally(AdsFn(columns))
+        | "SumAds" >> beam.CombineGlobally(AdsFn(columns)).without_defaults()
         | "WriteAds" >> beam.Map(lambda ads: write_table(folder, ADS_FILE, ads))
     )
 
@@ -111,15 +113,14 @@ class _MeasureBlocks(_Measure):
         self._operating_point = operating_point
 
     def expand(self, extracts: beam.PCollection) -> dict[str, beam.PCollection]:
-        evaluation = super().expand(extracts)
-        metrics = evaluation[tfma.METRICS_KEY]
+        metrics = super().expand(extracts)[tfma.METRICS_KEY]  # none of ours is a plot
         overall = (
             metrics
             | "OverallSlice" >> beam.Filter(lambda of_slice: of_slice[0] == ())
             | "OperatingPoint" >> beam.Map(_operating_point, self._operating_point)
         )
         finished = metrics | "Finish" >> beam.Map(_finish, beam.pvalue.AsSingleton(overall))
-        return {**evaluation, tfma.METRICS_KEY: finished}
+        return {tfma.METRICS_KEY: finished}
 
 
 def _operating_point(of_slice: _SliceMetrics, given: float | None) -> float:

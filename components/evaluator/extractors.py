@@ -32,11 +32,19 @@ _POSITIONS = "positions"
 
 
 def slices_of_blocks(
-    plan: SlicePlan, columns: Columns, has_baseline: bool
+    plan: SlicePlan, columns: Columns, has_baseline: bool, *, with_rows: bool
 ) -> tfma.extractors.Extractor:
-    """Makes an extract of each slice of a block of scored rows, with the rows as arrays."""
+    """Makes an extract of each slice of a block of scored rows, with the rows as arrays.
+
+    Args:
+        plan: how blocks are cut into slices.
+        columns: which columns hold the text, the ids, the label and the attributes.
+        has_baseline: whether the rows have scores of the model in service, too.
+        with_rows: whether the extracts are to hold what `single_rows` needs. Beam pickles some of
+            what passes to know its size, so that a whole block in each of them is no small matter.
+    """
     return tfma.extractors.Extractor(
-        BLOCKS_STAGE, beam.ParDo(_SliceBlock(plan, columns, has_baseline))
+        BLOCKS_STAGE, beam.ParDo(_SliceBlock(plan, columns, has_baseline, with_rows))
     )
 
 
@@ -46,10 +54,13 @@ def single_rows() -> tfma.extractors.Extractor:
 
 
 class _SliceBlock(beam.DoFn):
-    def __init__(self, plan: SlicePlan, columns: Columns, has_baseline: bool) -> None:
+    def __init__(
+        self, plan: SlicePlan, columns: Columns, has_baseline: bool, with_rows: bool
+    ) -> None:
         self._plan = plan
         self._columns = columns
         self._has_baseline = has_baseline
+        self._with_rows = with_rows
 
     def process(self, extracts: tfma.types.Extracts) -> Iterator[tfma.types.Extracts]:
         block = pa.Table.from_batches([extracts[tfma.ARROW_RECORD_BATCH_KEY]])
@@ -75,8 +86,7 @@ class _SliceBlock(beam.DoFn):
                 SQUARED_WEIGHTS: weights.squares[part.rows],
                 tfma.FEATURES_KEY: {name: values[part.rows] for name, values in groups.items()},
                 tfma.SLICE_KEY_TYPES_KEY: slice_keys_to_numpy_array([tuple(part.where.items())]),
-                _BLOCK: block,
-                _POSITIONS: part.rows,
+                **({_BLOCK: block, _POSITIONS: part.rows} if self._with_rows else {}),
             }
 
 

@@ -153,15 +153,13 @@ def count_texts(files: Sequence[str], columns: Sequence[str]) -> ValueCounts:
 
     TensorFlow parses so few features several times as fast as a block of Arrow is made of it.
     """
-
-    def count(examples: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        spec = {name: tf.io.FixedLenFeature([], tf.string) for name in columns}
-        rows = tf.io.parse_example(examples, spec)
-        texts, _, counts = tf.unique_with_counts(joined_tensor([rows[name] for name in columns]))
-        return texts, counts
-
+    spec = {name: tf.io.FixedLenFeature([], tf.string) for name in columns}
     counts = ValueCounts()
     records = tf.data.TFRecordDataset(tf.constant(files, tf.string), "GZIP").batch(_ROWS)
-    for texts, rows in records.map(count).prefetch(2).as_numpy_iterator():
-        counts.add_counted(pa.array(texts, pa.binary()).cast(pa.string()), pa.array(rows))
+    for examples in records.prefetch(2):
+        rows = tf.io.parse_example(examples, spec)
+        texts, _, rows_of = tf.unique_with_counts(joined_tensor([rows[name] for name in columns]))
+        counts.add_counted(
+            pa.array(texts.numpy(), pa.binary()).cast(pa.string()), pa.array(rows_of.numpy())
+        )
     return counts
