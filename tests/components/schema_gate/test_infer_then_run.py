@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import tempfile
 from collections import defaultdict
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from components.errors import InputError
 from components.example_gen.csv_reader import check_input, require_splits
 from components.example_gen.examples import examples_by_split
 from components.example_gen.layout import find_layout
+from components.example_gen.parts import find_parts
 from components.example_gen.settings import ReadingSettings, SplitSettings
 from components.features import Columns
 from components.findings import Finding
@@ -32,18 +34,23 @@ FIELD = st.one_of(
 )
 
 
+def examples_of(file: Path, reading: ReadingSettings) -> dict[str, list[bytes]]:
+    """The serialized Examples of each split of a small file."""
+    layout, summary = find_layout(file), check_input(file, reading)
+    (part,) = find_parts(layout.files())["whole"]
+    rows = defaultdict(list)
+    for of_splits in examples_by_split(part, layout.base, reading, summary):
+        for split, examples in of_splits.items():
+            rows[split] += examples
+    return rows
+
+
 def misfits_of(file: Path, reading: ReadingSettings) -> list[Finding]:
     """What of each split does not fit the draft and would stop a run."""
-    layout = find_layout(file)
-    summary = check_input(file, reading)
-    require_splits(summary)
+    require_splits(check_input(file, reading))
     schema = parse(infer_schema(file, reading))
-    rows = defaultdict(list)
-    for parts in examples_by_split(layout.files(), layout.base, reading, summary):
-        for split, examples in parts.items():
-            rows[split] += examples
     found = []
-    for split, examples in rows.items():
+    for split, examples in examples_of(file, reading).items():
         seen = statistics([ExamplesToRecordBatchDecoder().DecodeBatch(examples)])
         anomalies = tfdv.validate_statistics(seen, schema)
         found += misfits(split, anomalies, seen, schema, reading.columns)
@@ -95,10 +102,7 @@ def test_another_split_of_the_same_rows_is_within_chance_of_the_draft(
         other = tmp_path / f"{seed}.csv"
         kept = [line for line, there in zip(lines[1:], part, strict=True) if there]
         other.write_text("\n".join([lines[0], *kept]) + "\n", encoding="utf-8")
-        layout = find_layout(other)
-        summary = check_input(other, ReadingSettings())
-        blocks = examples_by_split(layout.files(), layout.base, ReadingSettings(), summary)
-        examples = [each for parts in blocks for some in parts.values() for each in some]
+        examples = [*chain.from_iterable(examples_of(other, ReadingSettings()).values())]
         seen = statistics([ExamplesToRecordBatchDecoder().DecodeBatch(examples)])
         anomalies = tfdv.validate_statistics(seen, schema)
         assert [*misfits("eval", anomalies, seen, schema, Columns())] == []
