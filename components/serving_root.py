@@ -237,7 +237,10 @@ def _fault(root: str, folders: dict[str, str | None]) -> str | None:
 
 def _local_damage(folder: str) -> str | None:
     """As `damage_of`; a folder that was found whole is read again only where a file changed."""
-    stats = [(str(path), path.lstat()) for path in sorted(Path(folder).rglob("*"))]
+    try:
+        stats = [(str(path), path.lstat()) for path in sorted(Path(folder).rglob("*"))]
+    except FileNotFoundError as error:  # a push or a person removes it meanwhile
+        return f"{Path(error.filename).name} was removed"
     identity = tuple((path, stat.st_ino, stat.st_size, stat.st_mtime_ns) for path, stat in stats)
     if _found_whole.get(folder) == identity:
         return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +122,23 @@ def test_a_version_on_its_way_is_no_fault(root: Path, caplog: pytest.LogCaptureF
     shutil.copytree(root / ITEM_TOWER / "2", root / ITEM_TOWER / "3")
     assert in_service(root).number == 2
     assert caplog.messages == []
+
+
+def test_a_version_may_go_while_it_is_looked_at(root: Path) -> None:
+    numbers = range(100, 2, -1)
+    for model, number in itertools.product(MODELS, numbers):
+        shutil.copytree(root / model / "2", root / model / str(number))
+
+    def remove() -> None:
+        for number in numbers:
+            shutil.rmtree(root / CLICK_MODEL / str(number))
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    while remover.is_alive():
+        assert newest(root) is not None
+    remover.join()
+    assert in_service(root).number == 2
 
 
 def test_a_withdrawn_version_is_not_in_service(root: Path) -> None:
