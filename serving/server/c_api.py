@@ -80,6 +80,11 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "TF_TensorType": (_int, [_pointer]),
     "TF_Version": (_chars, []),
 }
+# ctypes lets other threads run during these; all others are over before a thread could be woken.
+_LONG = {
+    *("TF_CloseSession", "TF_DeleteSession", "TF_LoadLibrary"),
+    *("TF_LoadSessionFromSavedModel", "TF_SessionRun"),
+}
 
 # DataType number to NumPy; bfloat16 and the quantized ones as the integers that they are made of.
 _STRING, _FLOAT = 7, 1
@@ -90,6 +95,7 @@ _DTYPES: dict[int, Any] = {
     **{19: np.float16, 22: np.uint32, 23: np.uint64},
 }
 _STRING_BYTES = 24  # of a TF_TString
+_ITEM_BYTES = {number: np.dtype(dtype).itemsize for number, dtype in _DTYPES.items()}
 
 
 @functools.cache
@@ -97,9 +103,13 @@ def _library() -> Any:
     """The functions of the C API, with TensorFlow Text's ops, which TF Serving has too."""
     folder = _package("tensorflow")
     files = [folder / "libtensorflow_cc.so.2", folder / "libtensorflow_framework.so.2"]
-    libraries = [ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL) for file in files]
+    long, short = (
+        [loader(str(file), mode=ctypes.RTLD_GLOBAL) for file in files]
+        for loader in (ctypes.CDLL, ctypes.PyDLL)
+    )
     api: Any = type("Library", (), {})
     for name, (returns, takes) in _FUNCTIONS.items():
+        libraries = long if name in _LONG else short
         function = next(getattr(each, name) for each in libraries if hasattr(each, name))
         function.restype, function.argtypes = returns, takes
         setattr(api, name, staticmethod(function))
@@ -128,7 +138,7 @@ class _Status:
 
     def __exit__(self, *error: object) -> None:
         number = self._api.TF_GetCode(self._status)
-        message = self._api.TF_Message(self._status)
+        message = self._api.TF_Message(self._status) if number else b""
         self._api.TF_DeleteStatus(self._status)
         if number:
             raise ServingError(_CODES[number], message.decode(errors="replace"))
@@ -149,7 +159,6 @@ class Tensor:
     def __init__(self, pointer: int) -> None:
         self._api = _library()
         self.pointer = pointer
-        self.dtype = int(self._api.TF_TensorType(pointer))
 
     @classmethod
     def of_proto(cls, proto: Any) -> Tensor:
@@ -158,8 +167,10 @@ class Tensor:
         Raises:
             ServingError: it holds no tensor of its own dtype and shape.
         """
-        elements = math.prod(max(dim.size, 1) for dim in proto.tensor_shape.dim)
-        if elements * np.dtype(_DTYPES.get(proto.dtype, np.uint64)).itemsize > _LARGEST_TENSOR:
+        size = _ITEM_BYTES.get(proto.dtype, 8)
+        for dim in proto.tensor_shape.dim:
+            size *= max(dim.size, 1)
+        if size > _LARGEST_TENSOR:
             raise ServingError(Code.INVALID_ARGUMENT, "the tensor is too large")
         api = _library()
         data = proto.SerializeToString()
@@ -176,6 +187,11 @@ class Tensor:
         return cls(tensor)
 
     @property
+    def dtype(self) -> int:
+        """The number of its DataType."""
+        return int(self._api.TF_TensorType(self.pointer))
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The size of each dimension."""
         dims = range(self._api.TF_NumDims(self.pointer))
@@ -187,19 +203,19 @@ class Tensor:
         Raises:
             ServingError: of a dtype that has no values to show, such as a resource.
         """
-        elements = math.prod(self.shape)
-        if self.dtype not in _DTYPES and self.dtype != _STRING:
-            raise ServingError(Code.UNIMPLEMENTED, f"A tensor of dtype {self.dtype} has no values")
+        dtype, elements = self.dtype, math.prod(self.shape)
+        if dtype not in _DTYPES and dtype != _STRING:
+            raise ServingError(Code.UNIMPLEMENTED, f"A tensor of dtype {dtype} has no values")
         if not elements:  # then TF_TensorData reads what is not there
-            return np.empty(0, _DTYPES.get(self.dtype, object))
+            return np.empty(0, _DTYPES.get(dtype, object))
         data = self._api.TF_TensorData(self.pointer)
-        if self.dtype == _STRING:
+        if dtype == _STRING:
             return np.array(
                 [self._string(data + _STRING_BYTES * number) for number in range(elements)],
                 dtype=object,
             )
         content = ctypes.string_at(data, self._api.TF_TensorByteSize(self.pointer))
-        return np.frombuffer(content, _DTYPES[self.dtype])
+        return np.frombuffer(content, _DTYPES[dtype])
 
     def array(self) -> np.ndarray:
         """Returns a copy of the tensor; see values."""

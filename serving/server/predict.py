@@ -5,7 +5,7 @@ The order of the checks, their codes and their messages are those of predict_uti
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
@@ -32,9 +32,10 @@ def predict(model: SavedModel, request: PredictRequest) -> PredictResponse:
             f"Expected prediction signature method_name to be one of {{{expected}}}. "
             f"Was: {signature.method_name}",
         )
-    feeds = _feeds(signature, request.inputs)
-    aliases = _chosen_outputs(signature, request.output_filter)
-    tensors = model.run(feeds, [signature.outputs[alias].name for alias in aliases])
+    feeds = _feeds(signature, model.feeds[name], request.inputs)
+    fetches = model.fetches[name]
+    aliases = _chosen_outputs(fetches, request.output_filter)
+    tensors = model.run(feeds, [fetches[alias] for alias in aliases])
     response = PredictResponse(model_spec=model.answers(request.model_spec))
     for alias, tensor in zip(aliases, tensors, strict=True):
         write(tensor, response.outputs[alias], as_content=model.answers_as_content)
@@ -45,17 +46,19 @@ def _joined(names: Iterable[str]) -> str:
     return ",".join(sorted(names))
 
 
-def _feeds(signature: SignatureDef, inputs: Mapping[str, TensorProto]) -> dict[str, Tensor]:
-    _check_input_count(signature, inputs)
+def _feeds(
+    signature: SignatureDef, names: Mapping[str, str], inputs: Mapping[str, TensorProto]
+) -> dict[str, Tensor]:
+    _check_input_count(signature, names, inputs)
     feeds = {}
-    for alias, info in sorted(signature.inputs.items()):
+    for alias, name in names.items():
         proto = inputs[alias] if alias in inputs else _default(signature, alias, inputs)
         try:
-            feeds[info.name] = Tensor.of_proto(proto)
+            feeds[name] = Tensor.of_proto(proto)
         except ServingError:
             invalid(f"tensor parsing error: {alias}")
-    used = set(inputs) & set(signature.inputs)
-    if len(used) != len(inputs):
+    used = [alias for alias in inputs if alias in names]
+    if len(used) < len(inputs):
         invalid(
             f"Inputs contains invalid name. Used request inputs: {_joined(used)}, "
             f"request input: {_joined(inputs)}"
@@ -63,9 +66,11 @@ def _feeds(signature: SignatureDef, inputs: Mapping[str, TensorProto]) -> dict[s
     return feeds
 
 
-def _check_input_count(signature: SignatureDef, inputs: Mapping[str, object]) -> None:
-    sent, known = set(inputs), set(signature.inputs)
-    if len(sent) > len(known) or (len(sent) < len(known) and not signature.defaults):
+def _check_input_count(
+    signature: SignatureDef, names: Mapping[str, str], inputs: Mapping[str, object]
+) -> None:
+    if len(inputs) > len(names) or (len(inputs) < len(names) and not signature.defaults):
+        sent, known = set(inputs), set(names)
         invalid(
             f"input size does not match signature: {len(sent)}!={len(known)} "
             f"len({{{_joined(sent)}}}) != len({{{_joined(known)}}}). "
@@ -84,15 +89,15 @@ def _default(signature: SignatureDef, alias: str, inputs: Mapping[str, object]) 
     return signature.defaults[alias]
 
 
-def _chosen_outputs(signature: SignatureDef, output_filter: Iterable[str]) -> list[str]:
+def _chosen_outputs(outputs: Collection[str], output_filter: Iterable[str]) -> list[str]:
     chosen: set[str] = set()
     for alias in output_filter:
-        if alias not in signature.outputs:
+        if alias not in outputs:
             invalid(
                 f"output tensor alias not found in signature: {alias} "
-                f"Outputs expected to be in the set {{{_joined(signature.outputs)}}}."
+                f"Outputs expected to be in the set {{{_joined(outputs)}}}."
             )
         if alias in chosen:
             invalid(f"duplicate output tensor alias: {alias}")
         chosen.add(alias)
-    return sorted(chosen or signature.outputs)
+    return sorted(chosen or outputs)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tensorflow.core.protobuf import config_pb2
-from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from tensorflow_serving.apis.model_pb2 import ModelSpec
 
 from serving.server.c_api import Session, Tensor
@@ -26,6 +26,11 @@ class SavedModel:
         session_config: threads of the session.
         answers_as_content: in tensor_content, instead of values in the field of their dtype.
         method_names_checked: whether a signature answers its own method only.
+
+    Attributes:
+        signatures: by name.
+        feeds: the tensor of each input of each signature, in the order of their names.
+        fetches: the same of its outputs.
 
     Raises:
         ServingError: the folder holds no SavedModel that can be loaded.
@@ -47,6 +52,9 @@ class SavedModel:
         config = session_config or config_pb2.ConfigProto()
         self._session = Session(folder, tags, config.SerializeToString())
         self.signatures: Mapping[str, SignatureDef] = self._session.signatures
+        # Worked out once, not by each request.
+        self.feeds = {name: _tensors(each.inputs) for name, each in self.signatures.items()}
+        self.fetches = {name: _tensors(each.outputs) for name, each in self.signatures.items()}
         self._runs: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[Any, Any]] = {}
 
     def run(self, feeds: Mapping[str, Tensor], fetches: Sequence[str]) -> list[Tensor]:
@@ -70,6 +78,10 @@ class SavedModel:
     def close(self) -> None:
         """Frees the memory; no call may be running."""
         self._session.close()
+
+
+def _tensors(infos: Mapping[str, TensorInfo]) -> dict[str, str]:
+    return {alias: info.name for alias, info in sorted(infos.items())}
 
 
 def signature_name(asked: ModelSpec) -> str:

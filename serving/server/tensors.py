@@ -65,12 +65,15 @@ def write(tensor: Tensor, proto: tensor_pb2.TensorProto, *, as_content: bool = F
         as_content: the bytes in tensor_content, instead of values in the field of the dtype.
     """
     values = tensor.values()
-    proto.dtype = tensor.dtype
-    proto.tensor_shape.SetInParent()
+    proto.dtype = dtype = tensor.dtype
+    shape = proto.tensor_shape
+    shape.SetInParent()
     for size in tensor.shape:
-        proto.tensor_shape.dim.add(size=size)
-    if as_content and tensor.dtype != types_pb2.DT_STRING:
+        shape.dim.add(size=size)
+    if as_content and dtype != types_pb2.DT_STRING:
         proto.tensor_content = values.tobytes()
         return
-    field = _VALUE_FIELDS[tensor.dtype]
-    getattr(proto, field).extend(values.view(_PARTS.get(field, values.dtype)).tolist())
+    field = _VALUE_FIELDS[dtype]
+    if field in _PARTS:
+        values = values.view(_PARTS[field])
+    getattr(proto, field).extend(values.tolist())
