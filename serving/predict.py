@@ -8,9 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from tensorflow.core.framework.tensor_pb2 import TensorProto
-from tensorflow.core.framework.types_pb2 import DataType
 
 from components.errors import InputError
 from components.example_gen.csv_types import TEXT, convert
@@ -23,12 +20,8 @@ from components.features import (
 )
 from components.output_file import output_file
 from components.serving_root import in_service
-from serving.raw_rows import STRING, RawRows, typed, types_for
-from serving.server.c_api import Tensor
-from serving.server.saved_model import SavedModel
-from serving.server.status import ServingError
-
-_BATCH = 8192
+from serving.exported import Exported
+from serving.raw_rows import RawRows, typed, types_for
 
 
 class Predictor:
@@ -41,17 +34,8 @@ class Predictor:
     def __init__(self, serving_root: Path) -> None:
         version = in_service(serving_root)
         folder = version.folder(CLICK_MODEL)
-        try:
-            self._model = SavedModel(folder, version.number)
-        except ServingError as error:
-            raise InputError(f"{folder}: {error.message}") from None
-        signatures = self._model.signatures
         # Clicks are predicted where the ads were shown, if the model learned what that does.
-        self._signature = signatures.get(AS_SHOWN_SIGNATURE, signatures[RAW_SIGNATURE])
-        self._inputs = {
-            name: STRING if info.dtype == DataType.DT_STRING else DataType.Name(info.dtype)
-            for name, info in sorted(self._signature.inputs.items())
-        }
+        self._model = Exported(folder, (AS_SHOWN_SIGNATURE, RAW_SIGNATURE))
         self._columns = Columns.of_model(folder)
 
     def one(self, attributes: Mapping[str, str], text: str) -> float:
@@ -64,7 +48,7 @@ class Predictor:
         Raises:
             InputError: an attribute that the model does not have, or that is not of its type.
         """
-        inputs = self._inputs
+        inputs = self._model.inputs
         texts = self._columns.split_text(text)
         known = [name for name in inputs if name not in texts]
         unknown = sorted(set(attributes) - set(known))
@@ -86,7 +70,7 @@ class Predictor:
         Raises:
             InputError: the input cannot be used, or lacks a column that the model needs.
         """
-        rows = RawRows(csv, self._columns, self._inputs, self._columns.ad_texts)
+        rows = RawRows(csv, self._columns, self._model.inputs, self._columns.ad_texts)
         if PROBABILITY in rows.types:
             raise InputError(f"{csv}: has a column {PROBABILITY} already; give it another name")
         with (
@@ -103,29 +87,7 @@ class Predictor:
 
     def _score(self, rows: pa.Table) -> np.ndarray:
         """Returns the probabilities of a click [N] of the rows; null is a missing value."""
-        output = self._signature.outputs[PROBABILITY].name
-        scores = []
-        for start in range(0, len(rows), _BATCH):
-            part = rows.slice(start, _BATCH)
-            feeds = {
-                info.name: Tensor.of_proto(_proto(part[name], info.dtype))
-                for name, info in sorted(self._signature.inputs.items())
-            }
-            scores.append(self._model.run(feeds, [output])[0].array())
-        return np.concatenate(scores).astype(np.float64)
-
-
-def _proto(column: pa.ChunkedArray, dtype: int) -> TensorProto:
-    """Returns a column [N] as an input: a missing string is "", a missing number NaN."""
-    proto = TensorProto(dtype=dtype)
-    proto.tensor_shape.dim.add(size=len(column))
-    if dtype == DataType.DT_STRING:
-        texts = pc.fill_null(column, "").cast(pa.binary())
-        proto.string_val.extend(texts.to_pylist())
-    else:
-        numbers = pc.fill_null(column.cast(pa.float32()), np.nan).to_numpy()
-        proto.tensor_content = numbers.tobytes()
-    return proto
+        return self._model.call(rows, PROBABILITY).astype(np.float64)
 
 
 def _typed(column: str, value: str | None, data_type: pa.DataType) -> pa.Array:

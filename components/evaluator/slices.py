@@ -234,6 +234,7 @@ def _by_values(values: dict[str, pa.DictionaryArray]) -> Iterator[Slice]:
     code = np.zeros(len(next(iter(values.values()))), np.int64)
     for encoded in values.values():
         code = code * len(encoded.dictionary) + encoded.indices.to_numpy()
+    code = code.astype(np.min_scalar_type(code.max()))  # NumPy sorts short ones by counting
     order = np.argsort(code, kind="stable")
     starts = np.flatnonzero(np.diff(code[order], prepend=-1))
     for part in sorted(np.split(order, starts[1:]), key=len, reverse=True):

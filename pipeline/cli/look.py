@@ -20,6 +20,7 @@ from pipeline.cli.options import (
     path,
     quiet,
 )
+from serving.server.protos_only import import_protos_only
 
 if TYPE_CHECKING:
     from serving.monitor.history import Entry
@@ -96,6 +97,7 @@ def monitor(
         raise InputError("--set overrides a setting of the file that --config names; give both")
     settings = load_settings(config, overrides) if config else None
     with quiet():
+        import_protos_only()
         from pipeline.report.monitor_page import write_page
         from serving.monitor.monitor import monitor as measure
         from serving.monitor.prometheus import write_metrics

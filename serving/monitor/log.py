@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import tensorflow as tf
 
 from components.errors import InputError
 from components.example_gen.blocks import UnreadableError
@@ -15,12 +14,13 @@ from components.example_gen.csv_types import INTEGER, NUMBER, TEXT
 from components.example_gen.input_files import read_header
 from components.example_gen.layout import find_layout
 from components.example_gen.settings import ReadingSettings
+from serving.raw_rows import STRING
 
 
 def read_log(
     log: Path,
     reading: ReadingSettings,
-    inputs: Mapping[str, tf.DType],
+    inputs: Mapping[str, str],
     served: tuple[str, str],
 ) -> Iterator[pa.Table]:
     """Yields the rows of a log, a block at a time.
@@ -57,10 +57,10 @@ def _names(file: str, reading: ReadingSettings) -> Sequence[str]:
 
 
 def _types(
-    file: str, names: Sequence[str], reading: ReadingSettings, inputs: Mapping[str, tf.DType]
+    file: str, names: Sequence[str], reading: ReadingSettings, inputs: Mapping[str, str]
 ) -> dict[str, pa.DataType]:
     columns = reading.columns
-    types = {name: TEXT if dtype == tf.string else NUMBER for name, dtype in inputs.items()}
+    types = {name: TEXT if dtype == STRING else NUMBER for name, dtype in inputs.items()}
     types |= dict.fromkeys([*columns.ad_texts, columns.ad_id], TEXT)
     types |= dict.fromkeys(columns.outcome, INTEGER)
     if columns.weight is not None:

@@ -61,7 +61,7 @@ def measure(
     """
     columns = Columns.of_model(version.folder(CLICK_MODEL))
     reading = reading.model_copy(update={"columns": columns})
-    scorer = make_scorer(version)
+    scorer = make_scorer(version, columns)
     training = TrainingData(version, columns, scorer.inputs)
     _check_rules(settings, [*scorer.inputs, AD_AGE, SEEN_IN_TRAINING])
     sums = _Sums(columns, training, reading.multi_valued, settings)
@@ -119,7 +119,7 @@ class _Sums:
         self.folded.add(labels, [scores], weights)
         texts = joined(rows, self.columns.ad_texts)
         known = pc.is_in(texts, value_set=self.known_texts)
-        self.cold += float(weights.sums @ ~known.to_numpy())
+        self.cold += float(weights.sums[~known.to_numpy()].sum())
         self._add_values(rows, weights.sums)
         usable = metrics.is_probability(scores)
         table = np.stack([usable, usable * labels, np.where(usable, scores, 0)]) * weights.sums
@@ -154,9 +154,9 @@ class _Sums:
         for name, drift in self.drifts.items():
             unseen = drift.add(rows[name])
             if unseen is not None and name not in self.separators:
-                self.unseen[name] = self.unseen.get(name, 0) + float(sums @ unseen)
+                self.unseen[name] = self.unseen.get(name, 0) + float(sums[unseen].sum())
                 any_unseen |= unseen
-        self.any_unseen += float(sums @ any_unseen)
+        self.any_unseen += float(sums[any_unseen].sum())
 
     def _add_slices(self, rows: pa.Table, table: Floats) -> None:
         for part in self.plan.slices(rows):

@@ -10,16 +10,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from tensorflow.core.framework.tensor_pb2 import TensorProto
+from tensorflow.core.framework.types_pb2 import DataType
 from tensorflow_metadata.proto.v0.statistics_pb2 import (
     DatasetFeatureStatisticsList,
     FeatureNameStatistics,
     Histogram,
 )
+from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-from components.features import CLICK_MODEL, RECOMMENDER, Columns
+from components.features import CLICK_MODEL, RECOMMENDER, TEXTS, Columns, K
 from components.metrics import Floats
 from components.serving_root import TRAINING_STATISTICS_FILE, Version
-from components.trainer.recommender import read_catalogue
+from serving.server import tfrecords
+from serving.server.loading import WARMUP_FILE
+from serving.server.predict import predict
+from serving.server.saved_model import SavedModel
 
 Flags = NDArray[np.bool_]
 
@@ -54,8 +60,7 @@ class TrainingData:
         """
         if self._text is not None and _is_whole(self._text[0]):
             return frozenset(_listed(self._text[0]))
-        texts = read_catalogue(self._version.folder(RECOMMENDER)).texts
-        return frozenset(text.decode() for text in texts)
+        return frozenset(_recommended(self._version.folder(RECOMMENDER)))
 
 
 class AttributeDrift:
@@ -168,6 +173,16 @@ def _features(file: Path) -> dict[str, tuple[FeatureNameStatistics, int]]:
         ".".join(feature.path.step): (feature, int(dataset.num_examples))
         for feature in dataset.features
     }
+
+
+def _recommended(recommender: Path) -> list[str]:
+    """Returns the texts of all ads of a recommender: as many as there are, for some user."""
+    record = next(tfrecords.read(recommender / WARMUP_FILE))
+    request = PredictionLog.FromString(record).predict_log.request
+    all_of_them = TensorProto(dtype=DataType.DT_INT32, int_val=[np.iinfo(np.int32).max])
+    request.inputs[K].CopyFrom(all_of_them)
+    answer = predict(SavedModel(recommender, version=0), request)
+    return [text.decode() for text in answer.outputs[TEXTS].string_val]
 
 
 def _listed(feature: FeatureNameStatistics) -> dict[str, int]:

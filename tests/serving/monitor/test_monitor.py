@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -268,6 +270,18 @@ def test_the_command_ends_with_5_if_a_rule_fails_and_writes_all_it_says(
     assert auc.value == pytest.approx(entry.measures.auc.value)
     assert samples["twotower_monitor_passed"].value == 0
     assert "twotower_monitor_skew" not in samples
+
+
+def test_the_command_loads_none_of_tensorflows_python(watched: Watched, rows: pd.DataFrame) -> None:
+    log, out = watched.log(rows), watched.folder / "out"
+    command = ["monitor", "--models", watched.root, "--log", log, "--out", out]
+    code = (
+        "import sys; from typer.testing import CliRunner; from pipeline.cli import app;"
+        f"assert CliRunner().invoke(app, {list(map(str, command))}).exit_code == 0;"
+        "print({'tensorflow.python', 'keras'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def test_what_cannot_be_measured_is_told(watched: Watched, rows: pd.DataFrame) -> None:
