@@ -7,6 +7,7 @@ anything else.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -17,6 +18,7 @@ from pipeline.cli import data, deploy, look, release, run, serve
 from pipeline.interruption import Interrupted, raise_on_signals
 from pipeline.quiet import show_warnings
 
+_OBJECTS_A_LOOK = 100_000  # of Python's garbage collector
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app = typer.Typer(
@@ -80,6 +82,9 @@ def main() -> None:
     """Runs the command; errors that a person can act on end it in one line and an exit code."""
     # What TensorFlow's C++ prints before a log is open.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Most of what is made stays: modules, graphs. To look through it for garbage after every 700
+    # objects takes a fifth of the time in which TFX is imported.
+    gc.set_threshold(_OBJECTS_A_LOOK)
     raise_on_signals()
     show_warnings()
     try:
