@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.pipeline_vs_stock_tfx import main
 
-ROWS, ADS = 1200, 20
+ROWS, ADS = 2000, 20
 
 
 @pytest.mark.e2e

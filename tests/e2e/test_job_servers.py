@@ -1,8 +1,8 @@
 """Beam's work through job servers, by workers in processes of their own.
 
-The same run against Beam's two job servers for one machine: up to Transform against the one that
-comes with its Python SDK, and whole against Prism, a second implementation of the portable
-protocol, in Go, which takes nothing that the protocol does not say.
+The same run against Beam's two job servers for one machine: the one that comes with its Python SDK,
+and Prism, a second implementation of the portable protocol, in Go, which takes nothing that the
+protocol does not say.
 """
 
 from __future__ import annotations
@@ -48,10 +48,12 @@ def worker_pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str,
         yield f"localhost:{port}", log
 
 
-@pytest.fixture
-def job_server(kind: str, tmp_path: Path, lack: Callable[..., NoReturn]) -> Iterator[str]:
+@pytest.fixture(params=["python", "prism"])
+def job_server(
+    request: pytest.FixtureRequest, tmp_path: Path, lack: Callable[..., NoReturn]
+) -> Iterator[str]:
     port = free_port()
-    if kind == "python":
+    if request.param == "python":
         module = "apache_beam.runners.portability.local_job_service_main"
         command = [sys.executable, "-m", module, f"--port={port}"]
     else:
@@ -80,51 +82,30 @@ def prism(lack: Callable[..., NoReturn]) -> Path:
     return binary
 
 
-@pytest.mark.parametrize(("kind", "until"), [("python", "transform"), ("prism", "pusher")])
 def test_a_job_server_makes_what_one_process_makes(
     pushed: Campaign,
     new_campaign: Callable[[], Campaign],
     worker_pool: tuple[str, Path],
     job_server: str,
-    until: str,
 ) -> None:
     pool, pool_log = worker_pool
     before = pool_log.stat().st_size
     campaign = new_campaign()
-    arguments = campaign.arguments(
+    result = campaign.run(
         "beam.runner=flink",
         f"beam.workers={WORKERS}",
         f"beam.job_endpoint={job_server}",
         f"beam.worker_pool={pool}",
         "deploy.image=registry.example/twotower:1",
     )
-    result = campaign.twotower(*arguments, "--until", until)
     assert result.returncode == 0, result.stdout
-    ran = [node.id for node in campaign.record().nodes if node.id in BEAM_NODES]
     # Both servers give each job, and so each node, a process of its own.
-    assert pool_log.read_text()[before:].count("Starting worker") >= len(ran)
-    assert_same_data(campaign, pushed)
-    if until == "pusher":
-        assert set(ran) == set(BEAM_NODES)
-        assert_same_results(campaign, pushed)
-
-
-def assert_same_data(campaign: Campaign, expected: Campaign) -> None:
-    """Compares the notes, and what Transform has found, of the first runs of two campaigns."""
-    assert campaign.first_record().notes() == expected.first_record().notes()
-    ours, theirs = (vocabularies(each) for each in (campaign, expected))
-    assert ours
-    assert ours == theirs
-
-
-def vocabularies(campaign: Campaign) -> dict[str, bytes]:
-    graph = campaign.first_record().output("transform", "transform_graph")
-    assert graph is not None
-    return {file.name: file.read_bytes() for file in (graph / "transform_fn/assets").iterdir()}
+    assert pool_log.read_text()[before:].count("Starting worker") >= len(BEAM_NODES)
+    assert_same_results(campaign, pushed)
 
 
 def assert_same_results(campaign: Campaign, expected: Campaign) -> None:
-    """Compares towers, metrics and verdict of the first runs of two campaigns."""
+    """Compares towers, metrics, verdict and notes of the first runs of two campaigns."""
     for tower in (USER_TOWER, ITEM_TOWER):
         weights, theirs = (tower_weights(each.serving, tower) for each in (campaign, expected))
         for name, weight in weights.items():
@@ -132,6 +113,7 @@ def assert_same_results(campaign: Campaign, expected: Campaign) -> None:
     ours, theirs = (numbers(measured(each)) for each in (campaign, expected))
     assert ours == pytest.approx(theirs, abs=1e-4)
     assert judged(campaign) == judged(expected)
+    assert campaign.first_record().notes() == expected.first_record().notes()
 
 
 def measured(campaign: Campaign) -> Metrics:
