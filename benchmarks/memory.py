@@ -56,13 +56,17 @@ def _measure(folder: Path, rows: int, ads: int) -> dict[str, Usage]:
 
 def run_node(file: str, node: str) -> None:
     """Runs one node; those before it are in the cache."""
+    from dataclasses import replace
+
     from pipeline.config import load_config
     from pipeline.local_nodes import LocalNodes
     from pipeline.prepare import prepare
 
     config = load_config(Path(file))
     config.folder.mkdir(parents=True, exist_ok=True)
-    nodes = LocalNodes(config, prepare(config, again=False))
+    # Without a push, every process would get another key, and nothing that has it would be cached.
+    prepared = replace(prepare(config, again=False), push_cache_key="none")
+    nodes = LocalNodes(config, prepared)
     for each in nodes.ids[: nodes.ids.index(node) + 1]:
         state, _ = nodes.run(each)
         assert each == node or each not in NODES or state == "cached", f"{each} ran again"
