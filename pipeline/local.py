@@ -19,6 +19,7 @@ from components.errors import (
     reason,
 )
 from components.example_gen.csv_reader import InputSummary
+from components.folder_lock import hold
 from components.pusher.cache_key import push_cache_key
 from pipeline.config import PipelineConfig
 from pipeline.display import Display
@@ -26,7 +27,7 @@ from pipeline.guard import guarded
 from pipeline.interruption import Interrupted, received
 from pipeline.prepare import as_of_newest_span, check_data, check_machine, prepare
 from pipeline.quiet import output_to
-from pipeline.run_record import REFIT, NodeRecord, RunRecord, Status, hold
+from pipeline.run_record import REFIT, NodeRecord, RunRecord, Status
 from pipeline.unchanged import find_unchanged, reuse, run_cache_key
 from pipeline.unused import unused_left_out
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +9,7 @@ from pydantic import BaseModel
 
 from components.errors import InputError
 from components.findings import NOTES_FILE, Finding, read_notes
+from components.folder_lock import hold
 from components.output_file import write_text
 
 Status = Literal[
@@ -110,25 +107,6 @@ class RunRecord(BaseModel):
     def write(self) -> None:
         """Writes the record into the run's folder."""
         write_text(self.folder / RECORD_FILE, self.model_dump_json(indent=1))
-
-
-@contextmanager
-def hold(folder: Path) -> Iterator[bool]:
-    """Holds a folder for as long as this process lives and the context lasts.
-
-    Yields:
-        Whether nobody else holds it.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
 
 
 def read_record(folder: Path) -> RunRecord:

@@ -20,10 +20,11 @@ from typing import NoReturn
 from components.errors import FAILED_A_RULE, InputError, TwotowerError
 from components.example_gen.layout import is_data
 from components.example_gen.spans import Span, SpanPattern, choose_window, is_pattern
+from components.folder_lock import hold
 from pipeline.config import PipelineConfig, load_config
 from pipeline.guard import guarded
 from pipeline.interruption import Interrupted
-from pipeline.run_record import RunRecord, hold
+from pipeline.run_record import RunRecord
 from pipeline.runs import find_runs, metrics_of
 from serving.monitor.history import read_history
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 from components.errors import InputError
 from components.example_gen.settings import ReadingSettings
+from components.folder_lock import hold
 from components.serving_root import (
     CANARY,
     STABLE,
@@ -60,24 +61,37 @@ def monitor(
     """
     reading, settings = reading or ReadingSettings(), settings or MonitorSettings()
     day = day or _day_of(log)
-    first_days = FirstDays(folder)
-    entries = []
-    for role, version in _versions(models, stable, canary):
-        measures = measure(version, log, day, first_days, reading, settings)
-        entries.append(
-            Entry(
-                day=day,
-                version=version.number,
-                role=role,
-                pushed=pushed_at(models, version.number),
-                log=str(log),
-                measured=datetime.now(UTC).replace(microsecond=0),
-                measures=measures,
-                verdict=judge(measures, settings.rules),
+    measured = list(_versions(models, stable, canary))
+    with _alone(folder):
+        first_days = FirstDays(folder)
+        entries = []
+        for role, version in measured:
+            measures = measure(version, log, day, first_days, reading, settings)
+            entries.append(
+                Entry(
+                    day=day,
+                    version=version.number,
+                    role=role,
+                    pushed=pushed_at(models, version.number),
+                    log=str(log),
+                    measured=datetime.now(UTC).replace(microsecond=0),
+                    measures=measures,
+                    verdict=judge(measures, settings.rules),
+                )
             )
-        )
-    first_days.write()
-    return entries, record(folder, entries)
+        first_days.write()
+        return entries, record(folder, entries)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits until no other monitor is at work in a folder: what it adds would be lost."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from None
+    with hold(folder, wait=True):
+        yield
 
 
 def _day_of(log: Path) -> date:

@@ -8,8 +8,6 @@ servers that read the file again and again would else undo it.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from pathlib import Path
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from components.errors import InputError, TwotowerError
+from components.folder_lock import hold
 from components.output_file import write_text
 from components.pusher.labels import record_labels
 from components.pusher.work_folder import recover
@@ -311,17 +310,10 @@ def _alone(config_file: Path) -> Iterator[None]:
     folder = config_file.absolute().parent
     if not folder.is_dir():
         raise InputError(f"{config_file}: there is no folder {folder}")
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"{config_file}: another release is under way; wait for its end"
-            ) from None
+    with hold(folder) as is_alone:
+        if not is_alone:
+            raise InputError(f"{config_file}: another release is under way; wait for its end")
         yield
-    finally:
-        os.close(descriptor)
 
 
 @dataclass(frozen=True)

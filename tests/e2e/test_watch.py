@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from components.folder_lock import hold
 from components.serving_root import versions
-from pipeline.run_record import hold
 from pipeline.runs import find_runs
 from pipeline.samples.campaign import write_campaign
 from tests.e2e.conftest import ROOT, Campaign, command

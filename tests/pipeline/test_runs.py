@@ -15,13 +15,14 @@ from typer.testing import CliRunner
 
 from components.errors import AnomalyError, InputError, last_cause
 from components.evaluator.measure import METRICS_FILE, BaselineMetrics, Metrics
+from components.folder_lock import hold
 from components.metrics import ClickMetrics, Estimate
 from pipeline import interruption, local, runs
 from pipeline.cli import app
 from pipeline.config import PipelineConfig, load_config
 from pipeline.display import Display
 from pipeline.report.report import REPORT_FILE
-from pipeline.run_record import NodeRecord, RunRecord, Status, hold, read_record
+from pipeline.run_record import NodeRecord, RunRecord, Status, read_record
 
 DAY = "20260102-0{}0000-000000"
 

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from components.errors import InputError, TwotowerError
 from components.evaluator.verdict import Verdict
 from components.findings import Finding
+from components.folder_lock import hold
 from components.metrics import Estimate
 from pipeline.config import load_config
-from pipeline.run_record import RunRecord, Status, hold
+from pipeline.run_record import RunRecord, Status
 from pipeline.watch import Child, Watch
 from serving.monitor.history import Entry
 from serving.monitor.measures import Measures, Part

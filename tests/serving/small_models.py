@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ from typer.testing import CliRunner
 from components.features import Columns
 from components.pusher.publish import publish
 from components.trainer.export import Exporter
+from components.trainer.input_data import training_data, write_compact
+from components.trainer.settings import ModelSettings, TrainerSettings
+from components.trainer.training import train
 from components.trainer.transform_graph import TransformGraph
 from components.trainer.two_tower import TwoTower
 from pipeline import cli
+from tests.analysis import write_examples
 
 CATALOGUE = {f"ad-{number}": f"Ad number {number} of many" for number in range(12)}
 AGES = ["young", "old", "äldre"]
@@ -77,6 +82,23 @@ def exports(
     }
     Exporter(model, transform, columns).export(folder, catalogue)
     return folder
+
+
+def trained(analyse: Callable[..., Path], rows: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Makes the four models of `exports` anew, as they are when trained on rows."""
+    columns = Columns()
+    transform = TransformGraph(str(exports(analyse).parent / "graph"), columns)
+    with tempfile.TemporaryDirectory() as work:
+        examples = Path(work, "examples.gz")
+        write_examples(examples, rows)
+        impressions, validation, ads = write_compact(
+            [str(examples)], Path(work, "compact"), transform, columns, validation_share=0.1, seed=1
+        )
+        data = training_data(impressions, validation, ads, transform)
+        keras.utils.set_random_seed(1)
+        model = data.two_tower(ModelSettings())
+        train(model, data, TrainerSettings())
+    Exporter(model, transform, columns).export(folder, ads.catalogue())
 
 
 def push(models: Path, root: Path) -> Path:

@@ -55,6 +55,11 @@ def training_statistics(rows: pd.DataFrame) -> bytes:
     return statistics([ExamplesToRecordBatchDecoder().DecodeBatch(examples)]).SerializeToString()
 
 
+def records(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows one by one; a missing value is None."""
+    return rows.astype(object).where(rows.notna(), None).to_dict("records")
+
+
 @dataclass(frozen=True)
 class Watched:
     """A serving root, and a folder for logs."""

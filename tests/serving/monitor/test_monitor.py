@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
+from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
@@ -324,3 +327,18 @@ def test_a_version_without_statistics_is_measured_by_what_it_has(
         "age_of_ad",
         "ad_seen_in_training",
     }
+
+
+def test_days_measured_at_once_are_all_kept(watched: Watched, rows: pd.DataFrame) -> None:
+    days, together = ["2026-11-02", "2026-11-03", "2026-11-04"], Barrier(3)
+    logs = [watched.log(rows.assign(message_id=f"ad-of-{day}"), day) for day in days]
+
+    def measure(log: Path) -> None:
+        together.wait()
+        monitor(watched.root, log, watched.folder / "out")
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(measure, logs))
+    assert [str(entry.day) for entry in read_history(watched.folder / "out")] == days
+    seen = pq.read_table(watched.folder / "out" / "ads.parquet")["ad_id"].to_pylist()
+    assert sorted(seen) == [f"ad-of-{day}" for day in days]

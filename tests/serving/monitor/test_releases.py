@@ -16,7 +16,7 @@ from serving.monitor.monitor import monitor
 from serving.release.next_step import take_next_step
 from serving.release.release import Deployment
 from tests.serving import small_models
-from tests.serving.monitor.conftest import with_columns
+from tests.serving.monitor.conftest import records, with_columns
 from tests.serving.traffic import asked_again, traffic
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ else:
 
 
 @pytest.mark.e2e
-def test_a_canary_that_learned_nothing_is_withdrawn_and_a_good_one_promoted(
+def test_a_canary_trained_on_shuffled_labels_is_withdrawn_and_a_good_one_promoted(
     watched: Watched, rows: pd.DataFrame, analyse: Callable[..., Path], serve: Any, tmp_path: Path
 ) -> None:
     config, out, said = tmp_path / "models.config", tmp_path / "monitor", list[str]()
@@ -40,12 +40,13 @@ def test_a_canary_that_learned_nothing_is_withdrawn_and_a_good_one_promoted(
     def measure(day: int) -> None:
         monitor(watched.root, watched.log(rows, f"2026-11-{day:02d}"), out)
 
-    def of_other_weights(models: Path) -> None:
+    def of_shuffled_labels(models: Path) -> None:
         shutil.rmtree(models)
-        shutil.copytree(small_models.exports(analyse, seed=5), models)
+        shuffled = rows.assign(clicked=rows["clicked"].sample(frac=1, random_state=1).to_numpy())
+        small_models.trained(analyse, records(shuffled), models)
 
     with traffic(server.target) as answered:
-        watched.push(of_other_weights)
+        watched.push(of_shuffled_labels)
         step()
         assert asked_again(answered) == {"stable": {1}, "canary": {2}, None: {2}}
         measure(2)
