@@ -1,13 +1,14 @@
 """What the next day of a window costs, beside the whole window from scratch, and as a folder.
 
     python -m benchmarks.window
-    python -m benchmarks.window --days 4 --rows 5000 --ads 100
+    python -m benchmarks.window --days 14 --rows 5000 --ads 1000 --stock
 
 A log by day (`twotower sample campaign --days`), its newest day for evaluation. `next day` is a run
 after one on the day before; `scratch` has nothing kept; `folder` has the same files in train/ and
 eval/, of which every row is read, counted by TFDV and analyzed by TF Transform. Each runs in a
 process of its own; the check of the input is what a run does first. From there on, the nodes of a
-run do the same work in all three.
+run do the same work in all three. `--stock` has stock TFX components prepare the same window, too:
+they embed every row, which takes hours at full size.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.machine import fresh_folder
-from benchmarks.pipelines import SCHEMA
+from benchmarks.pipelines import SCHEMA, count_records, node_seconds, only_output
 from pipeline.quiet import output_to
 from pipeline.samples.campaign_days import write_campaign_days
 
@@ -37,6 +38,7 @@ def main(
     days: Annotated[int, typer.Option(min=3, help="In the window.")] = 14,
     rows: Annotated[int, typer.Option(min=100, help="Impressions a day.")] = 100_000,
     ads: Annotated[int, typer.Option(min=1, help="Ads of the log.")] = 1_000,
+    stock: Annotated[bool, typer.Option("--stock", help="With stock TFX components.")] = False,
 ) -> None:
     """Print seconds by step, and the texts that BERT met."""
     folder = fresh_folder("window")
@@ -53,7 +55,9 @@ def main(
             "scratch": _run(folder / "scratch", pattern, window),
             "folder": _run(folder / "whole", _as_folder(folder / "split", log, names[1:]), {}),
         }
-    Console(width=100).print(_table(found, days, rows, ads))
+        if stock:
+            found["stock TFX"] = _run_stock(folder / "stock", folder / "split")
+    Console(width=120).print(_table(found, days, rows, ads))
 
 
 def _as_folder(folder: Path, log: Path, names: list[str]) -> str:
@@ -100,6 +104,26 @@ def _run_nodes(values: dict[str, Any]) -> dict[str, float]:
     return {**seconds, "texts": embedded.texts}
 
 
+def _run_stock(folder: Path, split: Path) -> dict[str, float]:
+    """Has stock components read the days of a folder, and prepare them; returns the same."""
+    data = folder / "data"
+    data.mkdir(parents=True)
+    for file in split.glob("*/*.csv"):
+        os.link(file, data / file.name)
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(_run_stock_nodes, (folder, str(data)))
+
+
+def _run_stock_nodes(folder: Path, data: str) -> dict[str, float]:
+    from benchmarks.stock_tfx import create_nodes, run_nodes
+
+    nodes = create_nodes(data, str(folder / "serving"), {})
+    run_nodes([node for node in nodes if node.id in NODES], folder)
+    rows = only_output(folder, "transform", "transformed_examples")
+    texts = sum(count_records(part) for part in rows.iterdir())  # one a row
+    return {"check input": 0.0, **node_seconds(folder), "texts": texts}
+
+
 class _Embedded(logging.Handler):
     """Counts the texts that are said to have met BERT."""
 
@@ -111,22 +135,22 @@ class _Embedded(logging.Handler):
 
 
 def _table(found: dict[str, dict[str, float]], days: int, rows: int, ads: int) -> Table:
+    others = list(found)[1:]
     table = Table(
         f"{days} days x {rows:,} impressions, {ads:,} ads",
         *found,
-        "of scratch",
-        "of folder",
+        *(f"of {name}" for name in others),
     )
     for column in table.columns[1:]:
         column.justify = "right"
     lines = {f"{step}, s": [run[step] for run in found.values()] for step in STEPS}
     nodes = [sum(run[node] for node in STEPS[1:]) for run in found.values()]
     lines["the three nodes, s"] = nodes
-    for name, (new, scratch, whole) in lines.items():
+    for name, (new, *rest) in lines.items():
         if name.startswith("the three"):
             table.add_section()
-        numbers = (f"{new:.1f}", f"{scratch:.1f}", f"{whole:.1f}")
-        table.add_row(name, *numbers, f"{new / scratch:.2f}", f"{new / whole:.2f}")
+        ratios = [f"{new / other:.2f}" if other else "" for other in rest]
+        table.add_row(name, *(f"{value:.1f}" for value in (new, *rest)), *ratios)
     table.add_row("texts that BERT met", *(f"{run['texts']:,.0f}" for run in found.values()))
     return table
 

@@ -45,6 +45,6 @@ def find_baseline(serving_root: str, schema: pa.Schema) -> Baseline:
         if misfit:
             return Baseline(folder, misfit)
         model.score(pa.table([pa.nulls(1, field.type) for field in schema], schema=schema))
-    except (OSError, KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, tf.errors.OpError) as error:
         return Baseline(folder, f"it cannot be used: {error}".splitlines()[0])
     return Baseline(folder, model=shared)
