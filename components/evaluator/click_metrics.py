@@ -63,6 +63,10 @@ class _ClickMetric(Metric):
         """Returns the value for the rows of a slice; None where they do not define one."""
         raise NotImplementedError
 
+    def value(self, folded: FoldedRows) -> Any:
+        """Returns what is kept of the folded rows of a slice."""
+        return self.measure(folded.unfolded)
+
     def _computations(
         self,
         name: str,
@@ -75,7 +79,7 @@ class _ClickMetric(Metric):
         for model in model_names or [""]:
             fold = _fold(eval_config, [model], example_weighted, options.get("feature"))
             key = MetricKey(name, model_name=model, example_weighted=example_weighted)
-            computations += [fold, _derive(key, fold.keys[0], self.measure)]
+            computations += [fold, _derive(key, fold.keys[0], self.value)]
         return computations
 
 
@@ -169,7 +173,10 @@ class ExactAUC(_ClickMetric):
                 key = MetricKey(
                     name, model_name=model, example_weighted=example_weighted, is_diff=True
                 )
-                computations += [fold, _derive(key, fold.keys[0], self.difference)]
+                computations += [
+                    fold,
+                    _derive(key, fold.keys[0], lambda folded: self.difference(folded.unfolded)),
+                ]
         return computations
 
 
@@ -248,8 +255,8 @@ class KeptRows(_ClickMetric):
 
     NAME = FOLDED_ROWS
 
-    def measure(self, rows: Unfolded) -> Any:
-        return rows
+    def value(self, folded: FoldedRows) -> Any:
+        return folded
 
 
 def _fold(
@@ -269,10 +276,10 @@ def _fold(
 
 
 def _derive(
-    key: MetricKey, folded: MetricKey, measure: Callable[[Unfolded], Measured]
+    key: MetricKey, folded: MetricKey, value: Callable[[FoldedRows], Any]
 ) -> DerivedMetricComputation:
     def result(values: dict[MetricKey, Any]) -> dict[MetricKey, Any]:
-        return {key: _as_written(measure(values[folded]))}
+        return {key: _as_written(value(values[folded]))}
 
     return DerivedMetricComputation(keys=[key], result=result)
 
@@ -338,8 +345,8 @@ class _Fold(beam.CombineFn):
             merged.merge(folded)
         return merged
 
-    def extract_output(self, folded: FoldedRows) -> dict[MetricKey, Unfolded]:
-        return {self._key: folded.unfold()}
+    def extract_output(self, folded: FoldedRows) -> dict[MetricKey, FoldedRows]:
+        return {self._key: folded}
 
     def _arrays(self, inputs: StandardMetricInputs, model: str) -> tuple[Integers, Floats, Floats]:
         """Returns labels, probabilities and weights [N] of the rows of an extract."""

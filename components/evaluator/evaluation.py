@@ -151,4 +151,4 @@ def _finish(of_slice: _SliceMetrics, operating_point: float) -> _SliceMetrics:
 
 
 def _folded(of_slice: _SliceMetrics) -> Iterable[tuple[MetricKey, Unfolded]]:
-    return [(key, rows) for key, rows in of_slice[1].items() if key.name == FOLDED_ROWS]
+    return [(key, rows.unfolded) for key, rows in of_slice[1].items() if key.name == FOLDED_ROWS]

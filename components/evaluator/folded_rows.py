@@ -4,15 +4,20 @@ Up to `most` folded rows, nothing is lost. Where there would be more, scores tha
 their last bits become one, by as few bits as it takes; where that is not enough within groups,
 whole groups are left out, a pseudo-random half at a time. Either depends on the rows alone and not
 on the order in which they are added and merged, so the result is the same on any number of workers.
+
+There is one of these for each metric and slice, and Beam copies what passes from stage to stage:
+their arrays are as narrow as their values allow, and compressed on the way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from components.metrics import Floats, Integers, Weights, is_probability
@@ -22,6 +27,7 @@ Keys = NDArray[np.uint64]
 _SCORE_BITS = 31  # of a float32 that is not negative
 _MOST_ROUNDED = 16  # bits; those that remain tell scores a hundredth apart
 _LABEL = np.uint64(1)
+_LEAST_PENDING = 1 << 14  # rows; folding fewer at a time would cost more than it saves
 
 
 class Unfolded(NamedTuple):
@@ -90,7 +96,10 @@ class FoldedRows:
             bits = (score[usable].astype(np.float32) + np.float32(0)).view(np.uint32)
             keys = keys << np.uint64(_SCORE_BITS) | bits
         keys = keys << _LABEL | (labels[usable] > 0).astype(np.uint64)
-        self._append([_Part(None if groups is None else groups[usable], keys, *weights.of(usable))])
+        if self._models == 1:
+            keys = keys.astype(np.uint32)
+        of_rows = None if groups is None else groups[usable]
+        self._append([_Part.of(of_rows, keys, weights.of(usable))])
 
     def merge(self, other: FoldedRows) -> None:
         """Adds the rows of another."""
@@ -99,21 +108,32 @@ class FoldedRows:
         self.unusable += other.unusable
         self._append(other._parts)
 
-    def unfold(self) -> Unfolded:
-        """Returns the rows, sorted by group and score."""
+    @cached_property
+    def unfolded(self) -> Unfolded:
+        """The rows, sorted by group and score; nothing is added or merged any more."""
         self._fold()
         part = self._parts[0] if self._parts else _Part.empty()
         groups = None
         if part.groups is not None:
             groups = np.cumsum(np.diff(part.groups, prepend=part.groups[:1]) != 0)
+        keys = part.keys.astype(np.uint64)
         return Unfolded(
-            labels=(part.keys & _LABEL).astype(np.int64),
-            scores=tuple(self._scores(part.keys, place) for place in range(self._models)),
+            labels=(keys & _LABEL).astype(np.int64),
+            scores=tuple(self._scores(keys, place) for place in range(self._models)),
             groups=groups,
-            weights=Weights(part.sums, part.squares),
+            weights=part.weights(),
             unusable=self.unusable,
             level=self.level,
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._fold()
+        state = {name: value for name, value in vars(self).items() if name != "unfolded"}
+        return {**state, "_parts": [part.compressed() for part in self._parts]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._parts = [_Part.decompressed(part) for part in state["_parts"]]
 
     def _scores(self, keys: Keys, place: int) -> Floats:
         """Returns the scores of a model; one that stands for several is in their middle."""
@@ -127,7 +147,7 @@ class FoldedRows:
     def _append(self, parts: Sequence[_Part]) -> None:
         self._parts = [*self._parts, *parts]
         pending = sum(len(part.keys) for part in self._parts[1:])
-        if pending > max(len(self._parts[0].keys), self.most // 2) if self._parts else False:
+        if self._parts and pending > max(len(self._parts[0].keys) // 2, _LEAST_PENDING):
             self._fold()
 
     def _fold(self) -> None:
@@ -147,7 +167,8 @@ class FoldedRows:
             return part
         bits = (1 << min(self.level, _MOST_ROUNDED)) - 1
         rounded = sum(bits << (1 + _SCORE_BITS * place) for place in range(self._models))
-        part = part._replace(keys=part.keys & ~np.uint64(rounded))
+        kept = np.uint64(~rounded & (2**64 - 1)).astype(part.keys.dtype)
+        part = part._replace(keys=part.keys & kept)
         halvings = self.level - _MOST_ROUNDED
         if halvings <= 0 or part.groups is None:
             return part
@@ -160,18 +181,39 @@ def hash_groups(names: NDArray[np.object_]) -> Keys:
 
 
 class _Part(NamedTuple):
+    """Rows as arrays [N].
+
+    Attributes:
+        groups: hashes; None where rows have none.
+        keys: scores and label; of one model 32 bits wide.
+        sums: of the weights, as narrow as they allow.
+        squares: sums of the squares of the weights; None where they are the sums.
+    """
+
     groups: Keys | None
-    keys: Keys
-    sums: Floats
-    squares: Floats
+    keys: NDArray[Any]
+    sums: NDArray[Any]
+    squares: Floats | None
+
+    @staticmethod
+    def of(groups: Keys | None, keys: Keys, weights: Weights) -> _Part:
+        """Returns rows with narrow arrays."""
+        same = np.array_equal(weights.sums, weights.squares)
+        return _Part(groups, keys, _narrow(weights.sums), None if same else weights.squares)
 
     @staticmethod
     def empty() -> _Part:
-        return _Part(None, np.zeros(0, np.uint64), np.zeros(0), np.zeros(0))
+        return _Part(None, np.zeros(0, np.uint64), np.zeros(0), None)
+
+    def weights(self) -> Weights:
+        """Returns how much each row stands for."""
+        sums = self.sums.astype(np.float64)
+        return Weights(sums, sums if self.squares is None else self.squares)
 
     def take(self, rows: Integers | NDArray[np.bool_]) -> _Part:
         groups = None if self.groups is None else self.groups[rows]
-        return _Part(groups, self.keys[rows], self.sums[rows], self.squares[rows])
+        squares = None if self.squares is None else self.squares[rows]
+        return _Part(groups, self.keys[rows], self.sums[rows], squares)
 
     def fold(self) -> _Part:
         """Sorts by group and key, and makes one row of equal ones."""
@@ -186,17 +228,41 @@ class _Part(NamedTuple):
         if whole.groups is not None:
             is_new[1:] |= whole.groups[1:] != whole.groups[:-1]
         starts = np.flatnonzero(is_new)
-        return _Part(
-            None if whole.groups is None else whole.groups[starts],
-            whole.keys[starts],
-            np.add.reduceat(whole.sums, starts),
-            np.add.reduceat(whole.squares, starts),
-        )
+        sums, squares = (np.add.reduceat(column, starts) for column in whole.weights())
+        groups = None if whole.groups is None else whole.groups[starts]
+        return _Part.of(groups, whole.keys[starts], Weights(sums, squares))
+
+    def compressed(self) -> bytes:
+        """Returns the rows as an Arrow stream."""
+        there = {name: column for name, column in self._asdict().items() if column is not None}
+        rows = pa.record_batch({name: pa.array(column) for name, column in there.items()})
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, rows.schema, options=options) as stream:
+            stream.write(rows)
+        return sink.getvalue().to_pybytes()
+
+    @staticmethod
+    def decompressed(stream: bytes) -> _Part:
+        """Returns the rows of such a stream."""
+        rows = pa.ipc.open_stream(stream).read_all()
+        there: dict[str, Any] = {name: rows[name].to_numpy() for name in rows.column_names}
+        return _Part(**{"groups": None, "squares": None, **there})
 
 
 def _concatenate(parts: Sequence[_Part]) -> _Part:
     groups = [part.groups for part in parts if part.groups is not None]
-    return _Part(
+    weights = [part.weights() for part in parts]
+    return _Part.of(
         np.concatenate(groups) if groups else None,
-        *(np.concatenate([part[column] for part in parts]) for column in (1, 2, 3)),
+        np.concatenate([part.keys for part in parts]),
+        Weights(*(np.concatenate(column) for column in zip(*weights, strict=True))),
     )
+
+
+def _narrow(sums: Floats) -> NDArray[Any]:
+    """Returns weights as the smallest unsigned integers that equal them, where there are such."""
+    if not len(sums) or not (sums >= 0).all() or (sums != np.floor(sums)).any():
+        return sums
+    most = sums.max()
+    return sums.astype(np.min_scalar_type(int(most))) if most < 2**32 else sums

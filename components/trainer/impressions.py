@@ -19,7 +19,7 @@ from components.trainer.two_tower import AD_OF, CONTEXT, USER_ID
 
 _BLOCK = 4096  # Rows in a stored record.
 _SHUFFLED_TOGETHER = 64  # Blocks whose rows are mixed with each other.
-_FOLDED_TOGETHER = 1 << 22  # Rows, at most about.
+_FOLDED_TOGETHER = 1 << 20  # Rows, at most about.
 _MOST_LEFT = 0.9  # Share of the rows that folding may leave; above, it would buy nothing.
 
 # Lets a dataset trace a function as it is: AutoGraph would look for Python loops and conditions on

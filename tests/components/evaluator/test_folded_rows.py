@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,7 +36,7 @@ def fold(labels, *scores, groups=None, parts=1, most=1 << 20, order=None):
             None if groups is None else groups[rows],
         )
         whole.merge(part)
-    return whole.unfold()
+    return pickle.loads(pickle.dumps(whole)).unfolded  # as on the way to another worker
 
 
 @given(st.integers(0, 300), st.integers(0, 2**32 - 1), st.integers(1, 7))
