@@ -17,7 +17,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from components.features import CLICK_MODEL, MODEL_VERSION, MODELS, PROBABILITY
 from components.pusher.publish import publish
 from components.pusher.withdraw import rollback
-from components.serving_root import in_service
+from components.serving_root import in_service, versions
 from components.validator.child import end_child, start_child
 
 _TEXT = "Fresh pasta"
@@ -85,7 +85,7 @@ def swap(templates: Path, folder: Path, swaps: int, seed: int = 1) -> Counter[st
         client.start()
     try:
         for number in range(swaps):
-            if number and draw.random() < 0.1:
+            if draw.random() < 0.1 and len(versions(root)) > 1:
                 rollback(root)
                 seen["rollbacks"] += 1
             else:
