@@ -32,7 +32,7 @@ _STEPS = (
     "validator",
 )
 # Models of other seeds may be worse than the one in service: that is not what is looked at.
-_LENIENT = (
+LENIENT = (
     "evaluator.max_auc_drop=null",
     "evaluator.min_calibration=null",
     "evaluator.max_calibration=null",
@@ -63,7 +63,7 @@ def kill_runs(undisturbed: Campaign, campaign: Campaign, kills: int, seed: int =
             assert (folder / "saved_model.pb").is_file(), folder
         newest(campaign.serving)
         assert not list(runs.glob(".*.partial"))
-    result = campaign.run(*_LENIENT)
+    result = campaign.run(*LENIENT)
     assert result.returncode == 0, result.stdout + result.stderr
     whole, continued = _weights(undisturbed), _weights(campaign)
     assert whole == continued, "a run that was killed ended in another model"
@@ -87,7 +87,7 @@ def _end_early(
     """Starts a run, ends it some seconds after a step, and checks what it left."""
     mark = uuid.uuid4().hex
     process = subprocess.Popen(
-        command(campaign.arguments(f"trainer.seed={number + 2}", *_LENIENT)),
+        command(campaign.arguments(f"trainer.seed={number + 2}", *LENIENT)),
         cwd=ROOT,
         env={**os.environ, MARK: mark},
         stdout=subprocess.PIPE,
