@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,7 @@ def swap(templates: Path, folder: Path, swaps: int, seed: int = 1) -> Counter[st
             while any(client.latest != now and client.is_alive() for client in clients):
                 if server.poll() is not None:
                     raise AssertionError((folder / "log").read_text()[-2000:])
+                time.sleep(0.01)
     finally:
         for client in clients:
             client.stop.set()
