@@ -110,7 +110,11 @@ class FoldedRows:
 
     @cached_property
     def unfolded(self) -> Unfolded:
-        """The rows, sorted by group and score; nothing is added or merged any more."""
+        """The rows, for more than one reader; nothing is added or merged any more."""
+        return self.unfold()
+
+    def unfold(self) -> Unfolded:
+        """Returns the rows, sorted by group and score."""
         self._fold()
         part = self._parts[0] if self._parts else _Part.empty()
         groups = None
@@ -228,9 +232,10 @@ class _Part(NamedTuple):
         if whole.groups is not None:
             is_new[1:] |= whole.groups[1:] != whole.groups[:-1]
         starts = np.flatnonzero(is_new)
-        sums, squares = (np.add.reduceat(column, starts) for column in whole.weights())
+        sums = np.add.reduceat(whole.sums, starts, dtype=np.float64)
+        squares = None if whole.squares is None else np.add.reduceat(whole.squares, starts)
         groups = None if whole.groups is None else whole.groups[starts]
-        return _Part.of(groups, whole.keys[starts], Weights(sums, squares))
+        return _Part(groups, whole.keys[starts], _narrow(sums), squares)
 
     def compressed(self) -> bytes:
         """Returns the rows as an Arrow stream."""
@@ -252,11 +257,12 @@ class _Part(NamedTuple):
 
 def _concatenate(parts: Sequence[_Part]) -> _Part:
     groups = [part.groups for part in parts if part.groups is not None]
-    weights = [part.weights() for part in parts]
-    return _Part.of(
+    have_squares = any(part.squares is not None for part in parts)
+    return _Part(
         np.concatenate(groups) if groups else None,
         np.concatenate([part.keys for part in parts]),
-        Weights(*(np.concatenate(column) for column in zip(*weights, strict=True))),
+        np.concatenate([part.sums for part in parts]),
+        np.concatenate([part.weights().squares for part in parts]) if have_squares else None,
     )
 
 
