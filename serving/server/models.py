@@ -40,10 +40,8 @@ class _Version:
 @dataclass
 class _Model:
     config: ModelConfig | None  # None once no config lists it any more
-    versions: dict[int, _Version] = field(default_factory=dict)
-
-    def available(self) -> set[int]:
-        return {n for n, version in self.versions.items() if version.state == State.AVAILABLE}
+    versions: dict[int, _Version] = field(default_factory=dict)  # also those that are gone
+    available: frozenset[int] = frozenset()
 
 
 class Models:
@@ -128,7 +126,7 @@ class Models:
     def ready(self) -> bool:
         """Returns whether every model has a version that answers."""
         with self._lock:
-            return all(model.available() for model in self._listed().values())
+            return all(model.available for model in self._listed().values())
 
     def failed(self) -> list[str]:
         """Returns the models all of whose versions failed to load, and will not be tried again."""
@@ -186,7 +184,7 @@ class Models:
         if not spec.name:
             invalid("ModelSpec has no name specified.")
         model = self._models.get(spec.name)
-        available = model.available() if model else set()
+        available = model.available if model else frozenset()
         number: int | None
         match choice := spec.WhichOneof("version_choice"):
             case "version_label":
@@ -205,7 +203,7 @@ class Models:
 
     def _check_labels(self, config: ModelConfig) -> None:
         model = self._models.get(config.name)
-        available = model.available() if model else set()
+        available = model.available if model else frozenset()
         present = model.config.version_labels if model and model.config else {}
         for label, number in config.version_labels.items():
             unused = label not in present or present[label] == number
@@ -232,7 +230,7 @@ class Models:
             )
 
     def _unavailable(self, names: Iterable[str]) -> list[str]:
-        missing = [name for name in sorted(names) if not self._models[name].available()]
+        missing = [name for name in sorted(names) if not self._models[name].available]
         return [self._why_unavailable(name) for name in missing]
 
     def _why_unavailable(self, name: str) -> str:
@@ -269,11 +267,12 @@ class Models:
     def _unload_others(self, name: str, wanted: set[int]) -> None:
         """Only now the old versions may go, and only if there is another to answer instead."""
         model = self._models[name]
-        if not wanted or model.available() & wanted:
-            for number in model.available() - wanted:
+        if not wanted or model.available & wanted:
+            for number in model.available - wanted:
                 self._unload(name, number)
+        present = wanted | model.available
         for number, version in model.versions.items():
-            if number not in wanted | model.available():  # it may come back
+            if number not in present:  # it may come back
                 version.state, version.attempts, version.retry_at = State.END, 0, 0.0
 
     def _load(self, name: str, number: int, folder: Path) -> None:
@@ -292,6 +291,7 @@ class Models:
             return
         with self._lock:
             version.model, version.state = loaded, State.AVAILABLE
+            self._models[name].available |= {number}
             version.attempts, version.retry_at = 0, 0.0
         logger.info("Version %d of %s is available", number, name)
 
@@ -305,15 +305,17 @@ class Models:
                 version.retry_at = time.monotonic() + interval
 
     def _drop(self, name: str) -> None:
-        for number in self._models[name].available():
+        for number in self._models[name].available:
             self._unload(name, number)
         with self._lock:
             self._models[name].config = None  # the states of its versions stay
 
     def _unload(self, name: str, number: int) -> None:
-        version = self._models[name].versions[number]
+        served = self._models[name]
+        version = served.versions[number]
         with self._lock:
             version.state = State.UNLOADING
+            served.available -= {number}
             self._lock.wait_for(lambda: version.users == 0)
             model, version.model = version.model, None
         assert model is not None
