@@ -262,7 +262,10 @@ class Models:
         with ThreadPoolExecutor(threads or max(self._options.num_load_threads, 1)) as pool:
             list(pool.map(lambda load: self._load(*load), loads))
         for name, folders in wanted.items():
-            self._unload_others(name, set(folders))
+            # Of --models, the version in service may be withdrawn after it was found there; the one
+            # in memory answers until the next poll knows what follows it.
+            if folders or self._options.models is None:
+                self._unload_others(name, set(folders))
 
     def _unload_others(self, name: str, wanted: set[int]) -> None:
         """Only now the old versions may go, and only if there is another to answer instead."""

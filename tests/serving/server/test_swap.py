@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import model_pb2
 
 from components import features
+from components.pusher.withdraw import rollback
+from serving.server.model_config import read_model_config
+from serving.server.models import Models
+from serving.server.options import ServerOptions
 
 MODEL = features.ITEM_TOWER
 TEXT = features.Columns().text
@@ -56,6 +61,26 @@ def test_fifty_swaps_without_a_failed_request_or_a_wrong_answer(
         thread.join()
     assert not problems
     assert set(answered) >= set(range(2, SWAPS + 2))
+
+
+def test_a_version_withdrawn_while_it_is_looked_for_answers_until_the_next_is_there(
+    push: Any, tmp_path: Any
+) -> None:
+    for version in (1, 2):
+        for model in features.MODELS:
+            push(model, version)
+    options = ServerOptions(models=tmp_path / "models")
+    models = Models(options)
+    models.reload(read_model_config(options))
+    spec = model_pb2.ModelSpec(name=MODEL)
+    rollback(tmp_path / "models")
+    models.poll()
+    with models.use(spec) as model:
+        assert model.version == 2
+    models.reload(read_model_config(options))
+    with models.use(spec) as model:
+        assert model.version == 1
+    models.close()
 
 
 def _wait_for(server: Any, version: int) -> None:
