@@ -262,10 +262,19 @@ class Models:
         with ThreadPoolExecutor(threads or max(self._options.num_load_threads, 1)) as pool:
             list(pool.map(lambda load: self._load(*load), loads))
         for name, folders in wanted.items():
-            # Of --models, the version in service may be withdrawn after it was found there; the one
-            # in memory answers until the next poll knows what follows it.
-            if folders or self._options.models is None:
+            if folders or not self._is_pinned(name):
                 self._unload_others(name, set(folders))
+
+    def _is_pinned(self, name: str) -> bool:
+        """Says whether a model has the version that was in service in --models.
+
+        It may be withdrawn after it was found there; the one in memory then answers until the next
+        poll knows what follows it.
+        """
+        config = self._models[name].config
+        if self._options.models is None or config is None:
+            return False
+        return config.model_version_policy.WhichOneof("policy_choice") == "specific"
 
     def _unload_others(self, name: str, wanted: set[int]) -> None:
         """Only now the old versions may go, and only if there is another to answer instead."""
