@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,9 +13,9 @@ from numpy.typing import NDArray
 
 from components.errors import InputError
 from components.features import AS_SHOWN_SIGNATURE, PROBABILITY, RAW_SIGNATURE, Columns
+from components.raw_columns import to_tensor
 
 _BATCH = 8192
-_SERVING = "serve"  # The tag of what TF Serving loads.
 
 
 class ClickModel:
@@ -32,7 +31,7 @@ class ClickModel:
     def __init__(self, folder: str) -> None:
         # A session loads a model in a fraction of the time that tf.saved_model.load takes.
         self._session = tf.compat.v1.Session(graph=tf.Graph())
-        loaded = tf.compat.v1.saved_model.load(self._session, [_SERVING], folder)
+        loaded = tf.compat.v1.saved_model.load(self._session, [tf.saved_model.SERVING], folder)
         signatures = loaded.signature_def
         # Clicks are judged where the ads were shown, if the model learned what that does.
         shown = AS_SHOWN_SIGNATURE if AS_SHOWN_SIGNATURE in signatures else RAW_SIGNATURE
@@ -58,7 +57,8 @@ class ClickModel:
     def score(self, rows: pa.Table) -> NDArray[np.float64]:
         """Returns the probabilities of a click [N] of the rows; null is a missing value."""
         inputs = {
-            feed: _to_array(rows[name], self.inputs[name]) for name, feed in self._feeds.items()
+            feed: to_tensor(rows[name], self.inputs[name]).numpy()
+            for name, feed in self._feeds.items()
         }
         scores = [
             self._session.run(
@@ -129,13 +129,3 @@ def _column_type(data_type: pa.DataType, dtype: tf.DType | None) -> pa.DataType:
     if pa.types.is_string(data_type) or dtype == tf.string:
         return pa.string()
     return data_type if dtype is None else pa.from_numpy_dtype(dtype.as_numpy_dtype)
-
-
-def _to_array(column: pa.ChunkedArray, dtype: tf.DType) -> NDArray[Any]:
-    """Returns a column as an input [N]: a missing string is "", a missing number NaN."""
-    if dtype != tf.string:
-        numbers = pc.fill_null(column.cast(pa.float32()), np.nan).to_numpy()
-        return numbers.astype(dtype.as_numpy_dtype)
-    encoded = pc.fill_null(column, "").combine_chunks().dictionary_encode()
-    distinct = np.array(encoded.dictionary.cast(pa.binary()).to_pylist(), object)
-    return distinct[encoded.indices.to_numpy()]

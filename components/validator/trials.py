@@ -24,7 +24,6 @@ from components.features import (
 
 Tensors = dict[str, np.ndarray]
 
-_SERVING = "serve"  # The tag of what TF Serving loads.
 _BEST = 5  # Ads that a recommender is asked for.
 _USERS = 3  # How many users ask for them.
 _UNSEEN = b"An ad that nobody has seen, after %d that somebody has."
@@ -65,7 +64,9 @@ def trials_of(folder: Path, rows: Sequence[tf.train.Example]) -> dict[str, Trial
     In a session, which loads a model in a fraction of the time that `tf.saved_model.load` takes.
     """
     with tf.compat.v1.Session(graph=tf.Graph()) as session:
-        signatures = tf.compat.v1.saved_model.load(session, [_SERVING], str(folder)).signature_def
+        signatures = tf.compat.v1.saved_model.load(
+            session, [tf.saved_model.SERVING], str(folder)
+        ).signature_def
         return {
             name: _trial(session, signature, rows)
             for name, signature in signatures.items()
