@@ -236,12 +236,15 @@ class Session:
         folder: the SavedModel.
         tags: of the meta graph to load.
         config: a serialized ConfigProto.
+        run_options: a serialized RunOptions, of every run.
 
     Raises:
         ServingError: with TensorFlow's code and message.
     """
 
-    def __init__(self, folder: Path, tags: Sequence[str], config: bytes) -> None:
+    def __init__(
+        self, folder: Path, tags: Sequence[str], config: bytes, run_options: bytes
+    ) -> None:
         self._api = api = _library()
         self._graph = api.TF_NewGraph()
         options, buffer = api.TF_NewSessionOptions(), api.TF_NewBuffer()
@@ -266,6 +269,7 @@ class Session:
         self.signatures = {
             name: copy.deepcopy(signature) for name, signature in meta_graph.signature_def.items()
         }
+        self._run_options = api.TF_NewBufferFromString(run_options, len(run_options))
 
     def outputs(self, names: Sequence[str]) -> Any:
         """Returns the tensors of these names as run takes them.
@@ -296,7 +300,7 @@ class Session:
         results = (_pointer * len(fetches))()
         with _Status(self._api) as status:
             self._api.TF_SessionRun(
-                *(self._session, None, feeds, inputs, len(tensors)),
+                *(self._session, self._run_options, feeds, inputs, len(tensors)),
                 *(fetches, results, len(fetches), None, 0, None, status),
             )
         return [Tensor(pointer) for pointer in results if pointer is not None]
@@ -308,3 +312,4 @@ class Session:
         with _Status(self._api) as status:
             self._api.TF_DeleteSession(self._session, status)
         self._api.TF_DeleteGraph(self._graph)
+        self._api.TF_DeleteBuffer(self._run_options)

@@ -110,13 +110,13 @@ class ServerOptions(BaseModel):
         None, description="ConfigProto in text form for the sessions of the models."
     )
     tensorflow_session_parallelism: Count = Field(
-        0, description="Threads of a session, within an op and between ops; 0 for the cores."
+        0, description="Both of the next two, where neither of them is given."
     )
     tensorflow_intra_op_parallelism: Count = Field(
         0, description="Threads within an op; 0 for as many as cores."
     )
     tensorflow_inter_op_parallelism: Count = Field(
-        0, description="Ops of a request at once; 0 for as many as cores."
+        0, description="Ops of all requests at once; 0 for one of each request, in its own thread."
     )
     per_process_gpu_memory_fraction: Fraction = Field(
         0.0, description="Of a GPU's memory, taken at the start; 0 for TensorFlow's choice."

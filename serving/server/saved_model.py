@@ -14,6 +14,7 @@ from serving.server.c_api import Session, Tensor
 
 SERVING_TAG = "serve"
 _DEFAULT_SIGNATURE = "serving_default"
+_OF_THE_CALLER = -1  # DirectSession::RunInternal in direct_session.cc takes this for no pool
 
 
 class SavedModel:
@@ -23,7 +24,9 @@ class SavedModel:
         folder: the SavedModel.
         version: the number it is served under.
         tags: of the meta graph to load, as in TF Serving's --saved_model_tags.
-        session_config: threads of the session.
+        session_config: threads of the session. Where it does not say how many there are between
+            ops, the ops of a run follow each other in its caller's thread: handing a few hundred
+            short ones from thread to thread takes longer than the ops.
         answers_as_content: in tensor_content, instead of values in the field of their dtype.
         method_names_checked: whether a signature answers its own method only.
 
@@ -50,7 +53,9 @@ class SavedModel:
         self.answers_as_content = answers_as_content
         self.method_names_checked = method_names_checked
         config = session_config or config_pb2.ConfigProto()
-        self._session = Session(folder, tags, config.SerializeToString())
+        self._session = Session(
+            folder, tags, config.SerializeToString(), _run_options(config).SerializeToString()
+        )
         self.signatures: Mapping[str, SignatureDef] = self._session.signatures
         # Worked out once, not by each request.
         self.feeds = {name: _tensors(each.inputs) for name, each in self.signatures.items()}
@@ -78,6 +83,11 @@ class SavedModel:
     def close(self) -> None:
         """Frees the memory; no call may be running."""
         self._session.close()
+
+
+def _run_options(config: config_pb2.ConfigProto) -> config_pb2.RunOptions:
+    has_threads = config.inter_op_parallelism_threads or config.session_inter_op_thread_pool
+    return config_pb2.RunOptions(inter_op_thread_pool=0 if has_threads else _OF_THE_CALLER)
 
 
 def _tensors(infos: Mapping[str, TensorInfo]) -> dict[str, str]:

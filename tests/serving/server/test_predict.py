@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
 from components import features
+from serving.server.predict import predict
+from serving.server.saved_model import SavedModel
 
 CALCULATOR = "calculator"
 Code = grpc.StatusCode
@@ -233,3 +236,34 @@ def test_inputs_that_are_left_out_take_their_default(push: Any, serve: Any) -> N
     push(CALCULATOR, 1, prepare=add_default)
     response = serve().predict(CALCULATOR, {"a": [1.0]})
     assert list(response.outputs["sum"].float_val) == [11.0]
+
+
+@pytest.mark.parametrize(
+    "threads",
+    [
+        config_pb2.ConfigProto(),
+        config_pb2.ConfigProto(inter_op_parallelism_threads=2),
+        config_pb2.ConfigProto(session_inter_op_thread_pool=[{"num_threads": 1}]),
+    ],
+)
+def test_whatever_threads_run_the_ops_the_answer_is_the_same(
+    tmp_path: Path, threads: config_pb2.ConfigProto
+) -> None:
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64, "n")])
+    def collatz(n: tf.Tensor) -> dict[str, tf.Tensor]:
+        steps = tf.zeros_like(n)
+        while tf.reduce_any(n > 1):
+            steps += tf.cast(n > 1, tf.int64)
+            n = tf.where(n > 1, tf.where(n % 2 == 0, n // 2, 3 * n + 1), n)
+        return {"steps": steps}
+
+    tf.saved_model.save(tf.Module(), str(tmp_path), {"serving_default": collatz})
+    model = SavedModel(tmp_path, version=1, session_config=threads)
+    request = predict_pb2.PredictRequest(
+        inputs={"n": tf.make_tensor_proto([1, 6, 27, 97], tf.int64)}
+    )
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(lambda _: predict(model, request), range(32)))
+    model.close()
+    for answer in answers:
+        assert list(answer.outputs["steps"].int64_val) == [0, 8, 111, 118]
