@@ -75,7 +75,7 @@ def main(
             one, _ = send_bodies(server, 1)
             many, health = send_bodies(server, BODIES)
             table.add_row(name, *start, f"{one:.2f}", f"{many:.2f}", f"{health * 1e3:.0f}")
-    Console().print(table)
+    Console(width=100).print(table)
 
     table = Table("model", "asked", "at once", "server", "requests/s", "p50 ms", "p99 ms")
     with contextlib.ExitStack() as running:
@@ -90,7 +90,7 @@ def main(
                     p50, p99 = np.percentile(took, [50, 99]) * 1e3
                     row = f"{len(took) / wall:.0f}", f"{p50:.2f}", f"{p99:.2f}"
                     table.add_row(model, asked, str(concurrency), name, *row)
-    Console().print(table)
+    Console(width=100).print(table)
 
 
 def recorded_requests(models: Path, text: str | None = None) -> dict[tuple[str, str], bytes]:

@@ -174,9 +174,9 @@ def grouped_auc(
         groups: [N] numbers of the groups from 0; a row with -1 is in none.
         weights: of the rows.
     """
-    grouped = groups >= 0
-    sums = (weights or Weights.ones(len(labels))).sums[grouped]
-    labels, scores, groups = labels[grouped], scores[grouped], groups[grouped]
+    sums = (weights or Weights.ones(len(labels))).sums
+    if not (grouped := groups >= 0).all():
+        labels, scores, groups, sums = (each[grouped] for each in (labels, scores, groups, sums))
     placed = _placements(labels, scores, groups, sums)
     rows, clicks = np.bincount(groups, sums), np.bincount(groups, sums * labels)
     counted = (clicks > 0) & (clicks < rows)
@@ -322,25 +322,40 @@ def _placements(labels: Integers, scores: Floats, groups: Integers, sums: Floats
     Processing Letters 21, 2014, do it by midranks.
     """
     order = np.lexsort((scores, groups)) if groups.any() else np.argsort(scores)
-    ranked, group = scores[order], groups[order]
-    new_group = np.diff(group, prepend=-1) != 0
-    starts = np.flatnonzero(new_group | (np.diff(ranked, prepend=np.nan) != 0))
-    tie = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(order)))
-    clicks = np.add.reduceat((sums * labels)[order], starts) if len(starts) else np.zeros(0)
-    others = np.add.reduceat((sums * (1 - labels))[order], starts) if len(starts) else np.zeros(0)
-    of_group = group[starts]
+    starts = _starts_of_ties(scores[order], groups[order])
+    sizes = np.diff(starts, append=len(order))
+    of_group = groups[order[starts]]
+    is_click = (labels == 1)[order]
+    clicks = _sums_of_ties(np.where(is_click, sums[order], 0), starts)
+    others = _sums_of_ties(np.where(is_click, 0, sums[order]), starts)
 
     def share_below(weight: Floats) -> Floats:
         total = np.bincount(of_group, weight)
         before = np.cumsum(total) - total
+        # In place: these are as long as the rows.
+        share = np.cumsum(weight)
+        share -= weight / 2
+        share -= before[of_group]
         with np.errstate(invalid="ignore"):
-            return (np.cumsum(weight) - weight / 2 - before[of_group]) / total[of_group]
+            share /= total[of_group]
+        return share
 
+    shares = np.repeat(share_below(others), sizes)
+    shares[~is_click] = 1 - np.repeat(share_below(clicks), sizes)[~is_click]
     placed = np.empty(len(order))
-    placed[order] = np.where(
-        labels[order] == 1, share_below(others)[tie], 1 - share_below(clicks)[tie]
-    )
+    placed[order] = shares
     return placed
+
+
+def _starts_of_ties(ranked: Floats, groups: Integers) -> Integers:
+    """Returns where in sorted rows another score or another group begins."""
+    is_new = np.diff(groups, prepend=-1) != 0
+    is_new |= np.diff(ranked, prepend=np.nan) != 0
+    return np.flatnonzero(is_new)
+
+
+def _sums_of_ties(weights: Floats, starts: Integers) -> Floats:
+    return np.add.reduceat(weights, starts) if len(starts) else np.zeros(0)
 
 
 def _mean_and_variance(
