@@ -99,9 +99,7 @@ class FoldedRows:
         if self._models == 1:
             keys = keys.astype(np.uint32)
         of_rows = None if groups is None else groups[usable]
-        sums, squares = weights.of(usable)
-        is_same = np.array_equal(sums, squares)
-        self._append([_Part.of(of_rows, keys, sums, None if is_same else squares)])
+        self._append([_Part.of(of_rows, keys, weights.of(usable))])
 
     def merge(self, other: FoldedRows) -> None:
         """Adds the rows of another."""
@@ -121,7 +119,7 @@ class FoldedRows:
         part = self._parts[0] if self._parts else _Part.empty()
         groups = None
         if part.groups is not None:
-            groups = np.cumsum(_is_new(part.group_of_rows())) - 1
+            groups = np.cumsum(np.diff(part.groups, prepend=part.groups[:1]) != 0)
         keys = part.keys.astype(np.uint64)
         return Unfolded(
             labels=(keys & _LABEL).astype(np.int64),
@@ -178,7 +176,7 @@ class FoldedRows:
         halvings = self.level - _MOST_ROUNDED
         if halvings <= 0 or part.groups is None:
             return part
-        return part.take(part.group_of_rows() >> np.uint64(64 - halvings) == 0)
+        return part.take(part.groups >> np.uint64(64 - halvings) == 0)
 
 
 def hash_groups(names: NDArray[np.object_]) -> Keys:
@@ -190,40 +188,26 @@ class _Part(NamedTuple):
     """Rows as arrays [N].
 
     Attributes:
+        groups: hashes; None where rows have none.
         keys: scores and label; of one model 32 bits wide.
         sums: of the weights, as narrow as they allow.
         squares: sums of the squares of the weights; None where they are the sums.
-        groups: hashes of the groups [G], each of which rows follow; None where rows have none.
-        sizes: how many rows of each follow [G].
     """
 
+    groups: Keys | None
     keys: NDArray[Any]
     sums: NDArray[Any]
     squares: Floats | None
-    groups: Keys | None = None
-    sizes: NDArray[Any] | None = None
 
     @staticmethod
-    def of(
-        group_of_rows: Keys | None, keys: NDArray[Any], sums: NDArray[Any], squares: Floats | None
-    ) -> _Part:
+    def of(groups: Keys | None, keys: Keys, weights: Weights) -> _Part:
         """Returns rows with narrow arrays."""
-        part = _Part(keys, _narrow(sums), squares)
-        if group_of_rows is None:
-            return part
-        starts = np.flatnonzero(_is_new(group_of_rows))
-        sizes = _narrow(np.diff(starts, append=len(group_of_rows)))
-        return part._replace(groups=group_of_rows[starts], sizes=sizes)
+        same = np.array_equal(weights.sums, weights.squares)
+        return _Part(groups, keys, _narrow(weights.sums), None if same else weights.squares)
 
     @staticmethod
     def empty() -> _Part:
-        return _Part(np.zeros(0, np.uint64), np.zeros(0), None)
-
-    def group_of_rows(self) -> Keys:
-        """Returns the hash of each row's group [N]."""
-        assert self.groups is not None
-        assert self.sizes is not None
-        return np.repeat(self.groups, self.sizes)
+        return _Part(None, np.zeros(0, np.uint64), np.zeros(0), None)
 
     def weights(self) -> Weights:
         """Returns how much each row stands for."""
@@ -231,33 +215,31 @@ class _Part(NamedTuple):
         return Weights(sums, sums if self.squares is None else self.squares)
 
     def take(self, rows: Integers | NDArray[np.bool_]) -> _Part:
-        groups = None if self.groups is None else self.group_of_rows()[rows]
+        groups = None if self.groups is None else self.groups[rows]
         squares = None if self.squares is None else self.squares[rows]
-        return _Part.of(groups, self.keys[rows], self.sums[rows], squares)
+        return _Part(groups, self.keys[rows], self.sums[rows], squares)
 
     def fold(self) -> _Part:
         """Sorts by group and key, and makes one row of equal ones."""
         if not len(self.keys):
             return self
-        groups = None if self.groups is None else self.group_of_rows()
-        order = np.argsort(self.keys) if groups is None else np.lexsort((self.keys, groups))
-        keys = self.keys[order]
-        is_new = _is_new(keys)
-        if groups is not None:
-            groups = groups[order]
-            is_new |= _is_new(groups)
+        if self.groups is None:
+            order = np.argsort(self.keys)
+        else:
+            order = np.lexsort((self.keys, self.groups))
+        whole = self.take(order)
+        is_new = np.append(True, whole.keys[1:] != whole.keys[:-1])
+        if whole.groups is not None:
+            is_new[1:] |= whole.groups[1:] != whole.groups[:-1]
         starts = np.flatnonzero(is_new)
-        sums = np.add.reduceat(self.sums[order], starts, dtype=np.float64)
-        squares = None if self.squares is None else np.add.reduceat(self.squares[order], starts)
-        return _Part.of(None if groups is None else groups[starts], keys[starts], sums, squares)
+        sums = np.add.reduceat(whole.sums, starts, dtype=np.float64)
+        squares = None if whole.squares is None else np.add.reduceat(whole.squares, starts)
+        groups = None if whole.groups is None else whole.groups[starts]
+        return _Part(groups, whole.keys[starts], _narrow(sums), squares)
 
     def compressed(self) -> bytes:
         """Returns the rows as an Arrow stream."""
-        there = {"keys": self.keys, "sums": self.sums}
-        if self.squares is not None:
-            there["squares"] = self.squares
-        if self.groups is not None:
-            there["groups"] = self.group_of_rows()
+        there = {name: column for name, column in self._asdict().items() if column is not None}
         rows = pa.record_batch({name: pa.array(column) for name, column in there.items()})
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         sink = pa.BufferOutputStream()
@@ -270,27 +252,21 @@ class _Part(NamedTuple):
         """Returns the rows of such a stream."""
         rows = pa.ipc.open_stream(stream).read_all()
         there: dict[str, Any] = {name: rows[name].to_numpy() for name in rows.column_names}
-        groups, squares = there.get("groups"), there.get("squares")
-        return _Part.of(groups, there["keys"], there["sums"], squares)
+        return _Part(**{"groups": None, "squares": None, **there})
 
 
 def _concatenate(parts: Sequence[_Part]) -> _Part:
-    have_groups = any(part.groups is not None for part in parts)
+    groups = [part.groups for part in parts if part.groups is not None]
     have_squares = any(part.squares is not None for part in parts)
-    return _Part.of(
-        np.concatenate([part.group_of_rows() for part in parts]) if have_groups else None,
+    return _Part(
+        np.concatenate(groups) if groups else None,
         np.concatenate([part.keys for part in parts]),
         np.concatenate([part.sums for part in parts]),
         np.concatenate([part.weights().squares for part in parts]) if have_squares else None,
     )
 
 
-def _is_new(sorted_values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Returns which of the values [N] are not the one before them."""
-    return np.append(True, sorted_values[1:] != sorted_values[:-1])[: len(sorted_values)]
-
-
-def _narrow(sums: NDArray[Any]) -> NDArray[Any]:
+def _narrow(sums: Floats) -> NDArray[Any]:
     """Returns weights as the smallest unsigned integers that equal them, where there are such."""
     if not len(sums) or not (sums >= 0).all() or (sums != np.floor(sums)).any():
         return sums
