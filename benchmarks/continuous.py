@@ -29,7 +29,6 @@ from components.serving_root import newest
 from pipeline.samples.campaign_days import write_campaign_days
 from serving.predict import Predictor
 
-COMMAND = "import sys; sys.argv[0] = 'twotower'; from pipeline.cli import main; main()"
 WINDOW = 14
 MIN_AUC = 0.55  # the first models learn from one day, which is less than the demo has
 
@@ -85,7 +84,7 @@ def _write_config(folder: Path) -> Path:
 
 def _watch(config: Path) -> str:
     """Does what cron does, and returns the line that it is told."""
-    command = [sys.executable, "-c", COMMAND, "watch", "--once", "--config", str(config)]
+    command = [sys.executable, "-m", "pipeline", "watch", "--once", "--config", str(config)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     if not ran.stdout:
         raise SystemExit(ran.stderr)

@@ -175,8 +175,10 @@ def grouped_auc(
         weights: of the rows.
     """
     sums = (weights or Weights.ones(len(labels))).sums
-    if not (grouped := groups >= 0).all():
-        labels, scores, groups, sums = (each[grouped] for each in (labels, scores, groups, sums))
+    grouped = groups >= 0
+    if not grouped.all():
+        labels, groups = labels[grouped], groups[grouped]
+        scores, sums = scores[grouped], sums[grouped]
     placed = _placements(labels, scores, groups, sums)
     rows, clicks = np.bincount(groups, sums), np.bincount(groups, sums * labels)
     counted = (clicks > 0) & (clicks < rows)

@@ -34,6 +34,12 @@ def raise_on_signals() -> None:
         signal.signal(number, _raise)
 
 
+def ignore_signals() -> None:
+    """Lets SIGINT and SIGTERM pass unheard."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def received() -> int | None:
     """Returns the signal that asked to stop, if one did: a library may have caught its error."""
     return _received[0] if _received else None

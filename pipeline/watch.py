@@ -36,7 +36,6 @@ _DONE = ("pushed", "not blessed", "withdrawn", _STOPPED)  # how a run ends that 
 MONITOR_FOLDER = "monitor"  # in the folder of the pipeline's runs
 
 _LOCK_FOLDER = "watch"
-_COMMAND = "import sys; sys.argv[0] = 'twotower'; from pipeline.cli import main; main()"
 _NAMED = 3  # findings in a line
 
 
@@ -64,7 +63,7 @@ def run_in_child(arguments: Sequence[str]) -> Child:
     with guarded():
         # In a session of its own: Ctrl-C reaches this process alone, which passes it on once.
         process = subprocess.Popen(
-            [sys.executable, "-c", _COMMAND, *arguments],
+            [sys.executable, "-m", "pipeline", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

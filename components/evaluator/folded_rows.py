@@ -27,6 +27,7 @@ Keys = NDArray[np.uint64]
 _SCORE_BITS = 31  # of a float32 that is not negative
 _MOST_ROUNDED = 16  # bits; those that remain tell scores a hundredth apart
 _LABEL = np.uint64(1)
+_LEAST_COMPRESSED = 1 << 16  # bytes
 _LEAST_PENDING = 1 << 14  # rows; folding fewer at a time would cost more than it saves
 
 
@@ -70,6 +71,7 @@ class FoldedRows:
         self.unusable = 0.0
         self._models = models
         self._parts: list[_Part] = []
+        self._is_folded = False
 
     def add(
         self,
@@ -103,10 +105,12 @@ class FoldedRows:
 
     def merge(self, other: FoldedRows) -> None:
         """Adds the rows of another."""
+        is_copy = other._is_folded and not self._parts and self.level <= other.level
         self.most = max(self.most, other.most)
         self.level = max(self.level, other.level)
         self.unusable += other.unusable
         self._append(other._parts)
+        self._is_folded = is_copy
 
     @cached_property
     def unfolded(self) -> Unfolded:
@@ -133,11 +137,11 @@ class FoldedRows:
     def __getstate__(self) -> dict[str, Any]:
         self._fold()
         state = {name: value for name, value in vars(self).items() if name != "unfolded"}
-        return {**state, "_parts": [part.compressed() for part in self._parts]}
+        return {**state, "_parts": [part.packed() for part in self._parts]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._parts = [_Part.decompressed(part) for part in state["_parts"]]
+        self._parts = [_Part.unpacked(part) for part in state["_parts"]]
 
     def _scores(self, keys: Keys, place: int) -> Floats:
         """Returns the scores of a model; one that stands for several is in their middle."""
@@ -150,12 +154,13 @@ class FoldedRows:
 
     def _append(self, parts: Sequence[_Part]) -> None:
         self._parts = [*self._parts, *parts]
+        self._is_folded = False
         pending = sum(len(part.keys) for part in self._parts[1:])
         if self._parts and pending > max(len(self._parts[0].keys) // 2, _LEAST_PENDING):
             self._fold()
 
     def _fold(self) -> None:
-        if not self._parts:
+        if self._is_folded or not self._parts:
             return
         whole = self._round(_concatenate(self._parts)).fold()
         while len(whole.keys) > self.most and (
@@ -164,6 +169,7 @@ class FoldedRows:
             self.level += 1
             whole = self._round(whole).fold()
         self._parts = [whole]
+        self._is_folded = True
 
     def _round(self, part: _Part) -> _Part:
         """Brings rows to the present level."""
@@ -237,9 +243,11 @@ class _Part(NamedTuple):
         groups = None if whole.groups is None else whole.groups[starts]
         return _Part(groups, whole.keys[starts], _narrow(sums), squares)
 
-    def compressed(self) -> bytes:
-        """Returns the rows as an Arrow stream."""
+    def packed(self) -> _Part | bytes:
+        """Returns the rows as a compressed Arrow stream, unless they are few."""
         there = {name: column for name, column in self._asdict().items() if column is not None}
+        if sum(column.nbytes for column in there.values()) < _LEAST_COMPRESSED:
+            return self
         rows = pa.record_batch({name: pa.array(column) for name, column in there.items()})
         options = pa.ipc.IpcWriteOptions(compression="zstd")
         sink = pa.BufferOutputStream()
@@ -248,8 +256,10 @@ class _Part(NamedTuple):
         return sink.getvalue().to_pybytes()
 
     @staticmethod
-    def decompressed(stream: bytes) -> _Part:
-        """Returns the rows of such a stream."""
+    def unpacked(stream: _Part | bytes) -> _Part:
+        """Returns the rows again."""
+        if isinstance(stream, _Part):
+            return stream
         rows = pa.ipc.open_stream(stream).read_all()
         there: dict[str, Any] = {name: rows[name].to_numpy() for name in rows.column_names}
         return _Part(**{"groups": None, "squares": None, **there})

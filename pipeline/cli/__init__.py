@@ -1,24 +1,11 @@
-"""The `twotower` command: one module a group of commands, in the order of a user's day.
-
-Exit codes: 0 done (a run: pushed), 2 bad input or settings, 3 not blessed or withdrawn, 4 data
-anomalies, 5 a model that fails `monitor.rules`, 130 and 143 stopped by Ctrl-C and SIGTERM, 1
-anything else.
-"""
+"""The commands: one module a group of them, in the order of a user's day."""
 
 from __future__ import annotations
 
-import gc
-import os
-import sys
-
 import typer
 
-from components.errors import TwotowerError, printable, reason
 from pipeline.cli import data, deploy, look, release, run, serve
-from pipeline.interruption import Interrupted, raise_on_signals
-from pipeline.quiet import show_warnings
 
-_OBJECTS_A_LOOK = 100_000  # of Python's garbage collector
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 app = typer.Typer(
@@ -76,33 +63,3 @@ app.command(rich_help_panel="Serve")(serve.withdraw)
 app.command("compile", rich_help_panel="Deploy")(deploy.compile_)
 app.command(rich_help_panel="Deploy")(deploy.submit)
 app.command(rich_help_panel="Deploy")(deploy.encoder)
-
-
-def main() -> None:
-    """Runs the command; errors that a person can act on end it in one line and an exit code."""
-    # What TensorFlow's C++ prints before a log is open.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Most of what is made stays: modules, graphs. To look through it for garbage after every 700
-    # objects takes a fifth of the time in which TFX is imported.
-    gc.set_threshold(_OBJECTS_A_LOOK)
-    raise_on_signals()
-    show_warnings()
-    try:
-        app()
-    except TwotowerError as error:
-        sys.exit(_tell(str(error), error.exit_code))
-    except Interrupted as interrupted:
-        _tell(str(interrupted), interrupted.exit_code)
-        os._exit(interrupted.exit_code)  # threads of libraries would be waited for
-    except BrokenPipeError:  # whoever read what is printed has enough
-        os._exit(0)
-    except OSError as error:
-        known = reason(error)
-        if known is None:
-            raise
-        sys.exit(_tell(str(known), known.exit_code))
-
-
-def _tell(message: str, exit_code: int) -> int:
-    print(printable(f"twotower: {message}"), file=sys.stderr, flush=True)
-    return exit_code

@@ -42,8 +42,7 @@ pusher:
 
 def command(arguments: Sequence[str]) -> list[str]:
     """The `twotower` command, as pyproject.toml installs it."""
-    main = "import sys; sys.argv[0] = 'twotower'; from pipeline.cli import main; main()"
-    return [sys.executable, "-c", main, *arguments]
+    return [sys.executable, "-m", "pipeline", *arguments]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from components.features import MODELS
-from pipeline import cli
+from pipeline import __main__
 from tests.serving.small_models import exports, push
 
 ROOT = Path(__file__).parents[2]
@@ -93,8 +94,11 @@ def twotower(
         monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", ["twotower", *arguments])
         capfd.readouterr()
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            __main__.main()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         code = ended.value.code
         printed, said = capfd.readouterr()
         return (code if isinstance(code, int) else 1), said or printed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def twotower(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    main = "import sys; sys.argv[0] = 'twotower'; from pipeline.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", main, *map(str, arguments)],
+        [sys.executable, "-m", "pipeline", *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **environment},
         capture_output=True,
@@ -79,3 +79,42 @@ def test_predict_without_models_says_where_they_come_from(tmp_path: Path) -> Non
     result = twotower("predict", "--models", tmp_path, "--text", "An ad")
     assert result.returncode == 2
     assert "give the folder that `twotower run` pushed to" in result.stderr
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_modules_are_imported_ends_in_one_line(number: signal.Signals) -> None:
+    with start("--help", PYTHONPROFILEIMPORTTIME="1") as process:
+        assert process.stderr is not None
+        while "typer" not in next(process.stderr):
+            pass
+        process.send_signal(number)
+        said = process.communicate(timeout=60)[1].splitlines()
+    assert process.returncode == 128 + number
+    (line,) = (line for line in said if "import time:" not in line)
+    assert line.startswith("twotower: interrupted; every file is whole or as it was before")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_after_all_is_done_changes_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, sys, time\n"
+        "atexit.register(lambda: (print('ending', flush=True), time.sleep(0.5)))\n"
+    )
+    with start("--help", PYTHONPATH=str(tmp_path)) as process:
+        assert process.stdout is not None
+        while next(process.stdout) != "ending\n":
+            pass
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "")

@@ -113,9 +113,10 @@ def test_too_much_is_refused(address: str, path: str, texts: list[str], message:
 def test_the_command(root: Path, people: Path, tmp_path: Path) -> None:
     ports = dict(zip(["--rest_api_port", "--port"], free_ports(2), strict=True))
     given = ["--models", root, "--users", people, *(x for pair in ports.items() for x in pair)]
-    main = "import sys; from pipeline.cli import main; main()"
     with subprocess.Popen(
-        [sys.executable, "-c", main, "console", *map(str, given)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "pipeline", "console", *map(str, given)],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
         said = process.stdout.readline()
