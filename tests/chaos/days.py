@@ -51,7 +51,7 @@ def kill_days(campaign: Campaign, kills: int, seed: int = 1) -> Counter[str]:
     days = [str(_FIRST + timedelta(days=number)) for number in range(kills + 1)]
     _write_log(campaign, days)
     arguments = ["watch", "--once", "--config", str(campaign.folder / "config.yaml")]
-    arguments += ["--since", days[1], "--set", "evaluator.min_auc=0"]
+    arguments += ["--since", days[1]]
     for setting in LENIENT:
         arguments += ["--set", setting]
     for number, day in enumerate(days[1:]):
