@@ -38,6 +38,7 @@ from sklearn.preprocessing import OneHotEncoder
 from benchmarks.machine import FOLDER
 from benchmarks.quality_data import Data, Split, compact, read, split_ads, split_rows
 from components.metrics import auc, calibration_error, grouped_auc, log_loss
+from components.trainer.distillation import distill
 from components.trainer.training import predict, train
 from pipeline.config import load_config
 from pipeline.samples.campaign import write_campaign
@@ -143,7 +144,15 @@ def towers(config: str, overrides: Sequence[str] = ()) -> Method:
     def method(data: Data, split: Split) -> Outcome:
         keras.utils.set_random_seed(settings.trainer.seed)
         with tempfile.TemporaryDirectory() as folder:
-            training, tested = compact(data, split, settings.model, Path(folder))
+            for_teacher = settings.trainer.distillation > 0
+            training, tested = compact(
+                data, split, settings.model, Path(folder), for_teacher=for_teacher
+            )
+            start = time.perf_counter()
+            if for_teacher:
+                training = distill(training, settings.model, settings.trainer)
+                keras.utils.set_random_seed(settings.trainer.seed)
+            taught = time.perf_counter() - start
             model = training.two_tower(settings.model)
 
             def score() -> np.ndarray:
@@ -151,9 +160,10 @@ def towers(config: str, overrides: Sequence[str] = ()) -> Method:
 
             curve = Curve(score, data.labels[split.test])
             history = train(model, training, settings.trainer, [curve])
-            seconds = curve.seconds
+            seconds = taught + curve.seconds
             examples = len(history["loss"]) * len(split.train)
-            return Outcome(sigmoid(score()), seconds, examples, curve.points)
+            points = [(taught + at, reached) for at, reached in curve.points]
+            return Outcome(sigmoid(score()), seconds, examples, points)
 
     return method
 

@@ -11,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 
 from components.features import Columns
-from components.trainer.impressions import Impressions, ImpressionsWriter
+from components.trainer.impressions import TEACHER_USER_ID, Impressions, ImpressionsWriter
 from components.trainer.settings import ModelSettings
 from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import AD_ATTRIBUTES, AD_ID, ADS, USER, USER_ID
@@ -108,11 +108,13 @@ def compact(
     settings: ModelSettings,
     folder: Path,
     weights: np.ndarray | None = None,
+    *,
+    for_teacher: bool = False,
 ) -> tuple[TrainingData, Impressions]:
     """Writes what a model of ours trains on, and is tested on, as the pipeline's Trainer would.
 
     What it learns of the attributes and ids, it learns from the rows of `split.train`. Rows weigh
-    1, or as `weights` [N] says.
+    1, or as `weights` [N] says. For a teacher, the users are numbered, too.
     """
     positions, unknown, width = _positions(data.attributes, split.train)
     columns = {USER: positions}
@@ -126,6 +128,8 @@ def compact(
     if settings.user_id and data.users is not None:
         ids, user_ids = _known(data.users, split.train)
         columns[USER_ID] = ids[:, None]
+    elif for_teacher and data.users is not None:
+        columns[TEACHER_USER_ID] = _known(data.users, split.train)[0][:, None]
     if settings.ad_id:
         ids, ad_ids = _known(data.ads, split.train)
         inputs[AD_ID] = np.zeros(len(data.vectors), np.int32)

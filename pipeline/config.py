@@ -65,8 +65,13 @@ class PipelineConfig(Settings):
 
     @model_validator(mode="after")
     def _user_id_is_named(self) -> PipelineConfig:
-        if self.model.user_id and self.data.columns.user_id is None:
-            raise ValueError("model.user_id needs the name of a column in data.columns.user_id")
+        needed_by = {
+            "model.user_id": self.model.user_id,
+            "trainer.distillation": self.trainer.distillation > 0,
+        }
+        for setting, needs_it in needed_by.items():
+            if needs_it and self.data.columns.user_id is None:
+                raise ValueError(f"{setting} needs the name of a column in data.columns.user_id")
         return self
 
     @model_validator(mode="after")

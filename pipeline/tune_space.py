@@ -13,7 +13,11 @@ from pipeline.settings import Range
 Configure = Callable[[list[str]], PipelineConfig]
 
 # What the training data of a run was made by cannot be varied after it.
-_FIXED = ("model.user_id", "model.ad_id", "trainer.validation_share", "trainer.warm_start")
+_FIXED = (
+    *("model.user_id", "model.ad_id", "model.training_only", "model.served_position"),
+    *("trainer.validation_share", "trainer.keep_negatives", "trainer.distillation"),
+    *("trainer.warm_start", "trainer.refit"),
+)
 
 
 def check_space(configure: Configure) -> None:

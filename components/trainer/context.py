@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from components.errors import InputError
 from components.features import Columns
-from components.trainer.impressions import contexts
+from components.trainer.impressions import values_of
 from components.trainer.training import predict
 from components.trainer.training_data import TrainingData
 from components.trainer.transform_graph import TransformGraph
@@ -36,7 +36,7 @@ def leave_context_out(model: TwoTower, data: TrainingData, served: tuple[int, in
         return
     logits, clicks, others = predict(model, data.impressions, data.ads)
     weights = clicks + others
-    positions = contexts(data.impressions)
+    positions = values_of(data.impressions, CONTEXT)
     table = np.asarray(model.context.table)
     logits = logits - table[positions].sum(axis=1)
     is_known = np.bincount(positions.ravel(), minlength=len(table)) > 0

@@ -15,11 +15,12 @@ from typing import Self
 import numpy as np
 import tensorflow as tf
 
-from components.trainer.two_tower import AD_OF, CONTEXT, USER_ID
+from components.trainer.two_tower import AD_OF, USER_ID
 
 _BLOCK = 4096  # Rows in a stored record.
 _SHUFFLED_TOGETHER = 64  # Blocks whose rows are mixed with each other.
 _FOLDED_TOGETHER = 1 << 20  # Rows, at most about.
+TEACHER_USER_ID = "teacher_user_id"  # an input for a teacher alone, see distillation
 _MOST_LEFT = 0.9  # Share of the rows that folding may leave; above, it would buy nothing.
 
 # Lets a dataset trace a function as it is: AutoGraph would look for Python loops and conditions on
@@ -132,6 +133,42 @@ def fold(impressions: Impressions) -> Impressions:
     return impressions
 
 
+def relabel(
+    impressions: Impressions, probabilities: np.ndarray | None, share: float
+) -> Impressions:
+    """Moves labels towards probabilities, and leaves TEACHER_USER_ID out; folds what is equal then.
+
+    Args:
+        impressions: the rows; their file is replaced.
+        probabilities: of a click [N], in the order on disk; None to leave the labels as they are.
+        share: how far labels are moved.
+    """
+    places = np.cumsum([0, *impressions.inputs.values()])
+    left_out = [
+        place
+        for place, name in zip(places.tolist(), impressions.inputs, strict=False)
+        if name == TEACHER_USER_ID
+    ]
+    target = replace(
+        impressions,
+        file=impressions.file.with_suffix(".relabelled.tfrecord"),
+        inputs={name: n for name, n in impressions.inputs.items() if name != TEACHER_USER_ID},
+        is_counted=impressions.is_counted or probabilities is not None,
+    )
+    done = 0
+    with ImpressionsWriter(target) as writer:
+        for block in _blocks(impressions):
+            clicks, others = _outcome(block, impressions)
+            if probabilities is not None:
+                expected = (clicks + others) * probabilities[done : done + len(block)]
+                moved = share * (expected - clicks)
+                clicks, others = clicks + moved, others - moved
+            done += len(block)
+            writer.write(np.delete(_keys(block, impressions), left_out, axis=1), clicks, others)
+    impressions.file.unlink()
+    return fold(writer.written)
+
+
 def batches(
     impressions: Impressions,
     ads: Mapping[str, np.ndarray],
@@ -184,12 +221,13 @@ def outcomes(impressions: Impressions) -> tuple[np.ndarray, np.ndarray]:
     return clicks, others
 
 
-def contexts(impressions: Impressions) -> np.ndarray:
-    """Returns the context of each row [N, M] int32, in the order on disk."""
+def values_of(impressions: Impressions, name: str) -> np.ndarray:
+    """Returns an input of each row [N, M] int32, in the order on disk."""
     names = list(impressions.inputs)
-    start = sum(impressions.inputs[name] for name in names[: names.index(CONTEXT)])
-    stop = start + impressions.inputs[CONTEXT]
-    return np.concatenate([block[:, start:stop] for block in _blocks(impressions)])
+    start = sum(impressions.inputs[each] for each in names[: names.index(name)])
+    stop = start + impressions.inputs[name]
+    parts = [block[:, start:stop] for block in _blocks(impressions)]
+    return np.concatenate([np.zeros([0, stop - start], np.int32), *parts])
 
 
 def _batch(

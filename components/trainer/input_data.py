@@ -13,7 +13,13 @@ import numpy as np
 import tensorflow as tf
 
 from components.features import Columns
-from components.trainer.impressions import Impressions, ImpressionsWriter, as_written, fold
+from components.trainer.impressions import (
+    TEACHER_USER_ID,
+    Impressions,
+    ImpressionsWriter,
+    as_written,
+    fold,
+)
 from components.trainer.training_data import TrainingData
 from components.trainer.transform_graph import Column, TransformGraph, flat
 from components.transform.lookup import unique_rows
@@ -87,6 +93,7 @@ def write_compact(
     validation_share: float,
     seed: int,
     keep_negatives: float = 1.0,
+    for_teacher: bool = False,
 ) -> tuple[Impressions, Impressions, Ads]:
     """Derives compact impressions from raw examples through the transform graph.
 
@@ -98,14 +105,19 @@ def write_compact(
         validation_share: share of the rows that are drawn for validation.
         seed: of that draw, and of the next.
         keep_negatives: share of the impressions without a click that are kept.
+        for_teacher: whether to number the users, where the model does not know them by their ids.
 
     Returns:
         Impressions to train on, impressions for validation, and the ads of both.
     """
+    user_id = columns.user_id if for_teacher and not transform.user_ids else None
     raw = (
         tf.data.TFRecordDataset(examples, "GZIP")
         .batch(_BLOCK)
-        .map(as_written(lambda batch: _compact(batch, transform, columns)), tf.data.AUTOTUNE)
+        .map(
+            as_written(lambda batch: _compact(batch, transform, columns, user_id)),
+            tf.data.AUTOTUNE,
+        )
         .prefetch(4)
     )
     draw, thin = np.random.default_rng(seed), np.random.default_rng([seed, 1])
@@ -115,15 +127,18 @@ def write_compact(
     first, second = (
         Impressions(
             file,
-            transform.parts,
+            transform.parts | ({TEACHER_USER_ID: 1} if user_id else {}),
             is_counted=columns.is_counted or columns.weight is not None,
             kept_negatives=keep_negatives,
         )
         for file in files
     )
+    users: dict[bytes, int] = {}
     with ImpressionsWriter(first) as train, ImpressionsWriter(second) as validation:
-        for user, shown, which, clicks, others, weights in raw.as_numpy_iterator():
-            keys = np.column_stack([user, ads.numbers(shown)[which]])
+        for user, ids, shown, which, clicks, others, weights in raw.as_numpy_iterator():
+            numbers = [users.setdefault(each, len(users) + 1) if each else 0 for each in ids]
+            seen_by_teacher = [np.array(numbers, np.int32)] if user_id else []
+            keys = np.column_stack([user, *seen_by_teacher, ads.numbers(shown)[which]])
             if keep_negatives < 1:
                 others = thin.binomial(others, keep_negatives)
             there = clicks + others > 0
@@ -155,22 +170,25 @@ def training_data(
 
 
 def _compact(
-    examples: tf.Tensor, transform: TransformGraph, columns: Columns
+    examples: tf.Tensor, transform: TransformGraph, columns: Columns, user_id: str | None
 ) -> tuple[tf.Tensor | dict[str, tf.Tensor], ...]:
     """Returns what write_compact needs of B examples.
 
-    That is the user and context of each [B, K], the columns of n distinct ads, which [B], and of
-    each row the impressions with and without a click, and its weight [B].
+    That is the user and context of each [B, K], the value of `user_id` [B], if one is given, the
+    columns of n distinct ads, which [B], and of each row the impressions with and without a click,
+    and its weight [B].
     """
     of_ads = _columns_of_ads(transform, columns)
     names = {*of_ads, *columns.outcome, *transform.user_inputs, *transform.context_inputs}
+    names |= {user_id} if user_id else set()
     raw = transform.from_examples(examples, names)
     inputs = transform.users(raw) | transform.context(raw)
     user = [values if values.shape.rank == 2 else values[:, None] for values in inputs.values()]
+    ids = transform.to_request(raw, [user_id])[user_id] if user_id else tf.constant([], tf.string)
     ads = transform.to_request(raw, of_ads)
     first, which = unique_rows(list(ads.values()))
     distinct = {name: tf.gather(values, first) for name, values in ads.items()}
-    return tf.concat(user, axis=1), distinct, which, *_outcome(raw, columns)
+    return tf.concat(user, axis=1), ids, distinct, which, *_outcome(raw, columns)
 
 
 def _columns_of_ads(transform: TransformGraph, columns: Columns) -> list[str]:

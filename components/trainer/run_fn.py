@@ -13,6 +13,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from components.features import Columns
 from components.trainer import input_data
 from components.trainer.context import leave_context_out, served_position
+from components.trainer.distillation import distill
 from components.trainer.export import Exporter
 from components.trainer.impressions import batches
 from components.trainer.settings import ModelSettings, TrainerSettings
@@ -46,8 +47,13 @@ def run_fn(fn_args: FnArgs) -> None:
         validation_share=settings.validation_share,
         seed=settings.seed,
         keep_negatives=settings.keep_negatives,
+        for_teacher=settings.distillation > 0,
     )
     data = input_data.training_data(impressions, validation, ads, transform)
+    if settings.distillation:
+        keras.utils.set_random_seed(settings.seed)
+        data = distill(data, model_settings, settings)
+        impressions, validation = data.impressions, data.validation
     data.save(run / FOLDER)
 
     keras.utils.set_random_seed(settings.seed)

@@ -66,6 +66,11 @@ class TrainerSettings(Settings):
         description="Share of the impressions without a click to train on; probabilities are "
         "those of all.",
     )
+    distillation: Share = Field(
+        0.0,
+        description="How far labels are moved towards the probabilities of a teacher: towers that "
+        "know users (data.columns.user_id) and ads by ids, trained first.",
+    )
     calibrate: bool = Field(
         False, description="Refit scale and bias on the validation rows (Platt)."
     )

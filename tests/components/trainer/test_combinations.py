@@ -28,6 +28,7 @@ from components.features import (
 )
 from components.settings import Settings
 from components.trainer.context import leave_context_out, served_position
+from components.trainer.distillation import distill
 from components.trainer.export import Exporter
 from components.trainer.input_data import training_data, write_compact
 from components.trainer.serving_ops import unsupported_ops
@@ -53,6 +54,7 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     "calibrate": (False, True),
     "label_smoothing": (0.0, 0.1),
     "schedule": ("constant", "cosine"),
+    "distillation": (0.0, 0.5),
 }
 LOGS = {
     "label": {},
@@ -173,17 +175,20 @@ def test_the_exports_agree(
         validation_share=0.2,
         seed=1,
         keep_negatives=setting["keep_negatives"],
+        for_teacher=setting["distillation"] > 0,
     )
     data = training_data(impressions, validation, ads, transform)
-    keras.utils.set_random_seed(1)
     names = ("normalize", "center_embeddings")
-    model = data.two_tower(
-        ModelSettings(
-            user_layers=(8,), item_layers=(6,), embedding=4, **{n: setting[n] for n in names}
-        )
+    towers = ModelSettings(
+        user_layers=(8,), item_layers=(6,), embedding=4, **{n: setting[n] for n in names}
     )
-    names = ("calibrate", "label_smoothing", "schedule")
-    train(model, data, TrainerSettings(epochs=1, batch_size=64, **{n: setting[n] for n in names}))
+    names = ("calibrate", "label_smoothing", "schedule", "distillation")
+    settings = TrainerSettings(epochs=1, batch_size=64, **{n: setting[n] for n in names})
+    keras.utils.set_random_seed(1)
+    if settings.distillation:
+        data = distill(data, towers, settings)
+    model = data.two_tower(towers)
+    train(model, data, settings)
     served = (
         None if position in (None, "average") else served_position(transform, columns, position)
     )
