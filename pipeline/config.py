@@ -17,7 +17,7 @@ from components.example_gen.settings import DataSettings
 from components.pusher.settings import PusherSettings
 from components.schema_gate.settings import DataCheckSettings
 from components.settings import Settings
-from components.trainer.settings import ModelSettings, TrainerSettings
+from components.trainer.settings import ModelSettings, TrainerSettings, teacher_settings
 from components.transform.settings import TextEncoderSettings, TransformSettings
 from components.validator.settings import ValidatorSettings
 from pipeline.settings import BeamSettings, DeploySettings, TuneSettings, WatchSettings
@@ -72,6 +72,11 @@ class PipelineConfig(Settings):
         for setting, needs_it in needed_by.items():
             if needs_it and self.data.columns.user_id is None:
                 raise ValueError(f"{setting} needs the name of a column in data.columns.user_id")
+        return self
+
+    @model_validator(mode="after")
+    def _a_teacher_has_settings(self) -> PipelineConfig:
+        teacher_settings(self.model, self.trainer)
         return self
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ Configure = Callable[[list[str]], PipelineConfig]
 _FIXED = (
     *("model.user_id", "model.ad_id", "model.training_only", "model.served_position"),
     *("trainer.validation_share", "trainer.keep_negatives", "trainer.distillation"),
-    *("trainer.warm_start", "trainer.refit"),
+    *("trainer.teacher", "trainer.warm_start", "trainer.refit"),
 )
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import keras
 import numpy as np
 
 from components.trainer.impressions import TEACHER_USER_ID, Impressions, relabel, values_of
-from components.trainer.settings import ModelSettings, TrainerSettings
+from components.trainer.settings import ModelSettings, TrainerSettings, teacher_settings
 from components.trainer.training import predict, train
 from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import AD_ID, ADS, USER_ID
@@ -24,17 +25,19 @@ from components.trainer.two_tower import AD_ID, ADS, USER_ID
 def distill(data: TrainingData, model: ModelSettings, settings: TrainerSettings) -> TrainingData:
     """Trains a teacher, and returns the data with labels that are partly its probabilities.
 
-    The teacher is towers of the same settings that know each ad by its number, and each user where
-    the data has TEACHER_USER_ID. Validation keeps its labels.
+    The teacher is towers that know each ad by its number, and each user where the data has
+    TEACHER_USER_ID. Validation keeps its labels.
 
     Args:
         data: what to learn from; its files are replaced.
         model: the settings of the towers.
-        settings: of their training; `distillation` is the teacher's share of a label.
+        settings: of their training, with what is other for the teacher, and its share of a label.
     """
     seen = _seen_by_teacher(data)
-    teacher = seen.two_tower(model)
-    train(teacher, seen, settings)
+    of_towers, of_training = teacher_settings(model, settings)
+    keras.utils.set_random_seed(of_training.seed)
+    teacher = seen.two_tower(of_towers)
+    train(teacher, seen, of_training)
     logits = predict(teacher, seen.impressions, seen.ads).logits.astype(np.float64)
     logits -= math.log(data.impressions.kept_negatives)  # among those that were kept
     probabilities = (1 + np.tanh(logits / 2)) / 2  # the sigmoid, without overflow

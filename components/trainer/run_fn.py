@@ -51,7 +51,6 @@ def run_fn(fn_args: FnArgs) -> None:
     )
     data = input_data.training_data(impressions, validation, ads, transform)
     if settings.distillation:
-        keras.utils.set_random_seed(settings.seed)
         data = distill(data, model_settings, settings)
         impressions, validation = data.impressions, data.validation
     data.save(run / FOLDER)

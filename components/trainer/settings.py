@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
+from pydantic_core import InitErrorDetails
 
 from components.settings import Settings, Share
 
+_Group = TypeVar("_Group", bound=Settings)
 Units = Annotated[int, Field(ge=1)]
 
 
@@ -71,6 +73,11 @@ class TrainerSettings(Settings):
         description="How far labels are moved towards the probabilities of a teacher: towers that "
         "know users (data.columns.user_id) and ads by ids, trained first.",
     )
+    teacher: dict[str, Any] = Field(
+        {},
+        description="Settings of model and trainer that are other for the teacher, as "
+        "`{model.dropout: 0.6}`.",
+    )
     calibrate: bool = Field(
         False, description="Refit scale and bias on the validation rows (Platt)."
     )
@@ -92,3 +99,52 @@ class TrainerSettings(Settings):
         "gate, and push that.",
     )
     seed: int = Field(1, ge=0, description="Same seed and data give the same model.")
+
+
+# What the data decides, or what makes no sense for a teacher.
+_NOT_OF_A_TEACHER = {
+    *("model.user_id", "model.ad_id", "model.training_only", "model.served_position"),
+    *("trainer.distillation", "trainer.teacher", "trainer.keep_negatives"),
+    *("trainer.validation_share", "trainer.warm_start", "trainer.refit"),
+}
+
+
+def teacher_settings(
+    model: ModelSettings, trainer: TrainerSettings
+) -> tuple[ModelSettings, TrainerSettings]:
+    """Returns the settings of the teacher: those given, but for what `trainer.teacher` says.
+
+    Raises:
+        ValueError: it names what is no setting of a teacher, or gives it a value that it cannot
+            have.
+    """
+    values = {"model": model.model_dump(), "trainer": trainer.model_dump()}
+    for key, value in trainer.teacher.items():
+        group, _, name = key.partition(".")
+        if name not in values.get(group, {}) or key in _NOT_OF_A_TEACHER:
+            left_out = ", ".join(sorted(_NOT_OF_A_TEACHER))
+            raise ValueError(
+                f"trainer.teacher: {key}: expected a setting of model or trainer, as model.dropout,"
+                f" and none of {left_out}"
+            )
+        values[group][name] = value
+    return (
+        _of_teacher(ModelSettings, "model", values["model"]),
+        _of_teacher(TrainerSettings, "trainer", values["trainer"]),
+    )
+
+
+def _of_teacher(group: type[_Group], key: str, values: dict[str, Any]) -> _Group:
+    try:
+        return group(**values)
+    except ValidationError as error:
+        details: list[InitErrorDetails] = [
+            {
+                "type": each["type"],
+                "loc": ("trainer", "teacher", f"{key}.{each['loc'][0]}", *each["loc"][1:]),
+                "input": each["input"],
+                "ctx": each.get("ctx", {}),
+            }
+            for each in error.errors()
+        ]
+        raise ValidationError.from_exception_data(error.title, details) from None

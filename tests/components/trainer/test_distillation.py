@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
+from components.errors import InputError
 from components.trainer.distillation import distill
 from components.trainer.impressions import (
     TEACHER_USER_ID,
@@ -18,9 +19,10 @@ from components.trainer.impressions import (
     outcomes,
     relabel,
 )
-from components.trainer.settings import ModelSettings, TrainerSettings
+from components.trainer.settings import ModelSettings, TrainerSettings, teacher_settings
 from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import AD_ID, AD_OF, ADS, USER
+from pipeline.config import load_config
 
 USERS, AD_COUNT, ROWS = 60, 40, 12_000
 
@@ -82,8 +84,6 @@ def test_the_teacher_moves_labels_towards_the_truth(tmp_path: Path, kept: float)
     data = TrainingData(train, validation, {ADS: vectors}, user_width=USERS, user_ids=0, ad_ids=0)
     towers = ModelSettings(normalize=False, user_layers=(4,), item_layers=(8,), embedding=8)
     settings: dict[str, Any] = {"epochs": 20, "batch_size": 256, "learning_rate": 0.02}
-    keras.utils.set_random_seed(1)
-
     taught = distill(data, towers, TrainerSettings(**settings, distillation=0.99))
 
     assert AD_ID not in taught.ads
@@ -99,3 +99,42 @@ def test_the_teacher_moves_labels_towards_the_truth(tmp_path: Path, kept: float)
     truth = np.bincount(cells, odds / (1 + odds))[cell] / count
     seen = np.bincount(cells, labels[last:])[cell] / count
     assert np.square(said - truth).mean() < 0.25 * np.square(seen - truth).mean()
+
+
+def test_a_teacher_has_settings_of_its_own() -> None:
+    given = {"model.dropout": 0.6, "model.user_layers": [64], "trainer.epochs": 3}
+    towers = ModelSettings(dropout=0.1, embedding=8)
+    model, trainer = teacher_settings(towers, TrainerSettings(epochs=9, seed=5, teacher=given))
+    assert (model.dropout, model.user_layers, model.embedding) == (0.6, (64,), 8)
+    assert (trainer.epochs, trainer.seed) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("model.dropot", 0.6, "trainer.teacher: model.dropot: expected a setting of model or"),
+        ("dropout", 0.6, "trainer.teacher: dropout: expected a setting of model or trainer"),
+        ("model.user_id", False, "trainer.teacher: model.user_id: expected a setting"),
+        ("trainer.epochs", 0, "trainer.teacher.trainer.epochs: expected greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_setting_of_a_teacher_is_named(
+    tmp_path: Path, key: str, value: Any, said: str
+) -> None:
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(
+        "name: test\ndata:\n  input: data.csv\n  schema_file: schema.pbtxt\n"
+        f"trainer:\n  teacher: {{{key}: {value}}}\n"
+    )
+    with pytest.raises(InputError, match=re.escape(said)):
+        load_config(file)
+
+
+def test_a_teacher_needs_users(tmp_path: Path) -> None:
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(
+        "name: test\ndata:\n  input: data.csv\n  schema_file: schema.pbtxt\n"
+        "trainer:\n  distillation: 0.5\n"
+    )
+    with pytest.raises(InputError, match=r"trainer\.distillation needs the name"):
+        load_config(file)
