@@ -115,7 +115,11 @@ def test_a_teacher_has_settings_of_its_own() -> None:
         ("model.dropot", 0.6, "trainer.teacher: model.dropot: expected a setting of model or"),
         ("dropout", 0.6, "trainer.teacher: dropout: expected a setting of model or trainer"),
         ("model.user_id", False, "trainer.teacher: model.user_id: expected a setting"),
-        ("trainer.epochs", 0, "trainer.teacher.trainer.epochs: expected greater than or equal to 1"),
+        (
+            "trainer.epochs",
+            0,
+            "trainer.teacher.trainer.epochs: expected greater than or equal to 1",
+        ),
     ],
 )
 def test_a_wrong_setting_of_a_teacher_is_named(
