@@ -142,7 +142,6 @@ def towers(config: str, overrides: Sequence[str] = ()) -> Method:
     settings = load_config(CONFIGS / f"{config}.yaml", overrides)
 
     def method(data: Data, split: Split) -> Outcome:
-        keras.utils.set_random_seed(settings.trainer.seed)
         with tempfile.TemporaryDirectory() as folder:
             for_teacher = settings.trainer.distillation > 0
             training, tested = compact(
@@ -151,8 +150,8 @@ def towers(config: str, overrides: Sequence[str] = ()) -> Method:
             start = time.perf_counter()
             if for_teacher:
                 training = distill(training, settings.model, settings.trainer)
-                keras.utils.set_random_seed(settings.trainer.seed)
             taught = time.perf_counter() - start
+            keras.utils.set_random_seed(settings.trainer.seed)
             model = training.two_tower(settings.model)
 
             def score() -> np.ndarray:

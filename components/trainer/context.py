@@ -8,7 +8,7 @@ import tensorflow as tf
 from components.errors import InputError
 from components.features import Columns
 from components.trainer.impressions import values_of
-from components.trainer.training import predict
+from components.trainer.training import predict, sigmoid
 from components.trainer.training_data import TrainingData
 from components.trainer.transform_graph import TransformGraph
 from components.trainer.two_tower import CONTEXT, TwoTower
@@ -85,7 +85,7 @@ def _average(logits: np.ndarray, biases: np.ndarray, weights: np.ndarray) -> flo
     logits, weights = logits[some].astype(np.float64), weights[some]
 
     def mean(bias: float) -> float:
-        return float(np.average((1 + np.tanh((logits + bias) / 2)) / 2, weights=weights))
+        return float(np.average(sigmoid(logits + bias), weights=weights))
 
     target = np.mean([mean(bias) for bias in spread])
     low, high = float(spread[0]), float(spread[-1])

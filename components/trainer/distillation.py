@@ -17,7 +17,7 @@ import numpy as np
 
 from components.trainer.impressions import TEACHER_USER_ID, Impressions, relabel, values_of
 from components.trainer.settings import ModelSettings, TrainerSettings, teacher_settings
-from components.trainer.training import predict, train
+from components.trainer.training import predict, sigmoid, train
 from components.trainer.training_data import TrainingData
 from components.trainer.two_tower import AD_ID, ADS, USER_ID
 
@@ -40,10 +40,9 @@ def distill(data: TrainingData, model: ModelSettings, settings: TrainerSettings)
     train(teacher, seen, of_training)
     logits = predict(teacher, seen.impressions, seen.ads).logits.astype(np.float64)
     logits -= math.log(data.impressions.kept_negatives)  # among those that were kept
-    probabilities = (1 + np.tanh(logits / 2)) / 2  # the sigmoid, without overflow
     return replace(
         data,
-        impressions=relabel(data.impressions, probabilities, settings.distillation),
+        impressions=relabel(data.impressions, sigmoid(logits), settings.distillation),
         validation=relabel(data.validation, None, 0),
     )
 

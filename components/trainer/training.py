@@ -135,8 +135,7 @@ class Scores(NamedTuple):
         """Returns labels, probabilities and weights [M] of rows that have one label each."""
         sums = np.concatenate([self.clicks, self.others]).astype(np.float64)
         labels = np.repeat([1, 0], len(self.logits))
-        # The sigmoid, without overflow.
-        probabilities = np.tile((1 + np.tanh(self.logits.astype(np.float64) / 2)) / 2, 2)
+        probabilities = np.tile(sigmoid(self.logits.astype(np.float64)), 2)
         there = sums > 0
         return labels[there], probabilities[there], Weights(sums, sums).of(there)
 
@@ -156,6 +155,11 @@ def predict(model: TwoTower, impressions: Impressions, ads: Mapping[str, np.ndar
     return Scores(logits, clicks, others / impressions.kept_negatives)
 
 
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Returns the probabilities of logits, without overflow."""
+    return (1 + np.tanh(logits / 2)) / 2
+
+
 def platt(
     logits: np.ndarray, labels: np.ndarray, weights: np.ndarray | float = 1.0
 ) -> tuple[float, float]:
@@ -172,7 +176,7 @@ def platt(
     inputs = np.stack([logits, np.ones_like(logits)], axis=1).astype(np.float64)
     found = np.array([1.0, 0.0])
     for _ in range(20):
-        probability = (1 + np.tanh(inputs @ found / 2)) / 2  # the sigmoid, without overflow
+        probability = sigmoid(inputs @ found)
         gradient = inputs.T @ (weights * (probability - labels))
         curvature = (inputs * (weights * probability * (1 - probability))[:, None]).T @ inputs
         step = np.linalg.lstsq(curvature, gradient, rcond=None)[0]
