@@ -19,6 +19,7 @@ from components.transform import text_encoder
 from components.transform.settings import TextEncoderSettings, TransformSettings
 
 _COLUMNS = Columns(user_id="user_id")
+_TIME = "rated_at"
 _BUCKETS = TransformSettings.model_fields["buckets"].default
 
 
@@ -33,6 +34,7 @@ class Data:
         labels: 1 for a click, else 0 [N].
         vectors: the embedding of each ad's text [ads, H] float32.
         ad_attributes: the attributes of each ad [ads], strings and numbers; None where it has none.
+        times: when each row was [N]; None where the data does not say.
     """
 
     attributes: pd.DataFrame
@@ -41,6 +43,7 @@ class Data:
     labels: np.ndarray
     vectors: np.ndarray
     ad_attributes: pd.DataFrame | None = None
+    times: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def read(csv: Path) -> Data:
     is_first = ~ads.cumcount().astype(bool)
     texts = rows[_COLUMNS.text][is_first]
     of_ads = rows[_COLUMNS.ad_attributes(rows)][is_first]
-    users = rows.get(_COLUMNS.user_id)
+    users, times = rows.get(_COLUMNS.user_id), rows.get(_TIME)
     return Data(
         attributes=rows[_COLUMNS.user_attributes(rows)],
         users=None if users is None else users.factorize()[0],
@@ -67,6 +70,7 @@ def read(csv: Path) -> Data:
         labels=rows[_COLUMNS.label].to_numpy(),
         vectors=_embed(texts.tolist(), csv.with_name("embeddings.npy")),
         ad_attributes=of_ads.reset_index(drop=True) if of_ads.shape[1] else None,
+        times=None if times is None else times.to_numpy(),
     )
 
 
@@ -95,6 +99,15 @@ def split_ads(data: Data, seed: int) -> Split:
     draw = np.random.default_rng(seed)
     held_out = draw.random(len(data.vectors)) < 0.2
     return _split(np.where(held_out[data.ads], 1.0, 0.8 * draw.random(len(data.labels))))
+
+
+def split_time(data: Data, seed: int) -> Split:
+    """Tests on the last fifth of the rows by time; a tenth of the others is for validation."""
+    assert data.times is not None
+    order = np.argsort(data.times, kind="stable")
+    draw = 0.8 * np.random.default_rng(seed).random(len(order))
+    draw[order[int(0.8 * len(order)) :]] = 1.0
+    return _split(draw)
 
 
 def _split(draw: np.ndarray) -> Split:

@@ -46,7 +46,8 @@ def write_ratings(wheel: Path, out: Path) -> CampaignFacts:
     """Writes the ratings in a wheel of RecBole as `out/impressions.csv`, in the wheel's order.
 
     Columns: `att_age` (bracket), `att_gender`, `att_occupation`, `att_region` (the zip code's first
-    character), `user_id`, `text` ("title (year). genres"), `message_id` and `clicked`.
+    character), `user_id`, `text` ("title (year). genres"), `message_id`, `rated_at` (epoch seconds)
+    and `clicked`.
 
     Raises:
         InputError: The wheel is not as expected, or `out` cannot be written.
@@ -63,6 +64,7 @@ def write_ratings(wheel: Path, out: Path) -> CampaignFacts:
             "user_id": ratings["user_id"],
             **_look_up({"text": _texts(films)}, films["item_id"], ratings["item_id"]),
             "message_id": ratings["item_id"],
+            "rated_at": ratings["timestamp"].cast(pa.float64()).cast(pa.int64()),
             "clicked": pc.greater_equal(ratings["rating"].cast(pa.float32()), CLICK_RATING).cast(
                 pa.int8()
             ),

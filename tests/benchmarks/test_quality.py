@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks import quality
 from benchmarks.quality import Outcome, compare, measure
-from benchmarks.quality_data import Data, Split, compact, split_ads, split_rows
+from benchmarks.quality_data import Data, Split, compact, split_ads, split_rows, split_time
 from components.trainer.impressions import batches
 from components.trainer.settings import ModelSettings
 from components.trainer.two_tower import AD_ID, AD_OF, ADS, USER, USER_ID
@@ -28,10 +28,11 @@ def data() -> Data:
         ads=ad,
         labels=(draw.random(rows) < 0.2 + 0.6 * likes).astype(int),
         vectors=np.column_stack([np.arange(ads) % 2, draw.normal(size=ads)]).astype(np.float32),
+        times=draw.integers(0, 1000, rows),
     )
 
 
-@pytest.mark.parametrize("split", [split_rows, split_ads])
+@pytest.mark.parametrize("split", [split_rows, split_ads, split_time])
 def test_a_split_takes_every_row_once_in_its_shares(data: Data, split: object) -> None:
     parts = split(data, 1)  # type: ignore[operator]
     rows = np.concatenate([parts.train, parts.validation, parts.test])
@@ -44,6 +45,14 @@ def test_held_out_ads_are_in_no_other_part(data: Data) -> None:
     parts = split_ads(data, 1)
     seen = set(data.ads[parts.train]) | set(data.ads[parts.validation])
     assert seen.isdisjoint(data.ads[parts.test])
+
+
+def test_in_time_order_the_newest_rows_are_tested(data: Data) -> None:
+    parts = split_time(data, 1)
+    before = np.concatenate([parts.train, parts.validation])
+    assert data.times is not None
+    assert data.times[before].max() <= data.times[parts.test].min()
+    assert len(parts.test) == 600
 
 
 def test_towers_are_given_the_rows_and_know_only_what_they_train_on(
@@ -92,6 +101,21 @@ def test_methods_learn_and_are_compared(data: Data, capsys: pytest.CaptureFixtur
     assert (ours["seconds to rival's AUC"] <= ours["seconds"]).all()
     quality.show("Title", measured)
     assert "AUC by user" in capsys.readouterr().out
+
+
+def test_a_factorization_machine_learns_who_likes_what(data: Data) -> None:
+    split = split_rows(data, 1)
+    outcome = quality.factorization_machine(data, split)
+    assert roc_auc_score(data.labels[split.test], outcome.probabilities) > 0.75
+
+
+def test_popularity_is_the_click_rate_of_the_ad(data: Data) -> None:
+    split = split_rows(data, 1)
+    rates = quality.popularity(data, split).probabilities
+    ad, labels = data.ads[split.train], data.labels[split.train]
+    first = data.ads[split.test][0]
+    clicks, rows = labels[ad == first].sum(), (ad == first).sum()
+    assert rates[0] == pytest.approx((clicks + 10 * labels.mean()) / (rows + 10))
 
 
 def test_the_tutorials_recipe_learns(data: Data) -> None:

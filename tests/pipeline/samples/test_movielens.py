@@ -60,6 +60,7 @@ def test_ratings_become_impressions(wheel: Path, tmp_path: Path) -> None:
             'À propos de "Nice" (1930). Documentary',
         ],
         "message_id": [12, 12, 5, 5],
+        "rated_at": [881250949, 881250950, 881250951, 881250952],
         "clicked": [1, 0, 1, 0],
     }
     assert (facts.rows, facts.ads, facts.click_rate) == (4, 2, 0.5)
@@ -77,8 +78,8 @@ def test_every_age_has_its_bracket(tmp_path: Path) -> None:
     ages = range(1, 100)
     head = "user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token\n"
     users = head + "".join(f"{age}\t{age}\tM\tother\t1\n" for age in ages)
-    head = "user_id:token\titem_id:token\trating:float\n"
-    ratings = head + "".join(f"{age}\t5\t{1 + age % 5}\n" for age in ages)
+    head = "user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
+    ratings = head + "".join(f"{age}\t5\t{1 + age % 5}\t1\n" for age in ages)
     wheel = make_wheel(tmp_path / "wheel.whl", inter=ratings, user=users, item=FILMS)
     rows = pyarrow.csv.read_csv(write_ratings(wheel, tmp_path).impressions).to_pylist()
     for row in rows:
