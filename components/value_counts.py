@@ -31,12 +31,12 @@ class ValueCounts:
 
     def add(self, column: pa.Array | pa.ChunkedArray) -> None:
         """Counts the values of a column [N]; null is a value."""
-        counted = pc.value_counts(_comparable(column))
+        counted = pc.value_counts(column)
         self.add_counted(counted.field(VALUE), counted.field(COUNT))
 
     def add_counted(self, values: pa.Array, counts: pa.Array) -> None:
         """Adds the counts of values [N]."""
-        self._append([pa.table({VALUE: values, COUNT: counts.cast(pa.int64())})])
+        self._append([pa.table({VALUE: _comparable(values), COUNT: counts.cast(pa.int64())})])
 
     def merge(self, other: ValueCounts) -> None:
         """Adds the counts of another."""

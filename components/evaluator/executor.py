@@ -114,7 +114,8 @@ def _measure(
     work = f"{folder}/work"
     new = SharedModel(model, Shared())
     click_model = new.load()
-    seen = survey(run, files, columns, settings.max_slices, work)
+    counted = artifact_utils.get_single_uri(examples)
+    seen = survey(run, counted, files, columns, settings.max_slices, work)
     if not seen.rows:
         split = artifact_utils.get_split_uri(examples, EVAL)
         raise InputError(f"{split}: no rows; the split needs rows to judge a model on")

@@ -15,7 +15,9 @@ from components.evaluator.score import to_table, typed
 from components.evaluator.slices import ColumnSummary, SlicePlan, SliceSpec, Values
 from components.evaluator.tables import TEXTS_FILE, read_training_texts, with_training_rows
 from components.example_blocks import read_blocks
-from components.features import TRAIN, Columns
+from components.example_gen.column_counts import ROWS, VALUE, ColumnCounts
+from components.example_gen.counts_file import read_counts
+from components.features import EVAL, TRAIN, Columns
 from components.outcomes import by_label
 from components.run import Run
 from components.value_counts import ValueCounts
@@ -46,24 +48,23 @@ class Survey(BaseModel):
 
 def survey(
     run: Run,
+    examples: str,
     files: Mapping[str, Sequence[str]],
     columns: Columns,
     most: int,
     folder: str,
 ) -> Survey:
-    """Looks through both splits.
+    """Finds what is in both splits: as example_gen has counted it, or in the rows.
 
     Args:
         run: does the work.
+        examples: folder of the Examples artifact.
         files: of each split.
         columns: which columns hold the text, the ids, the label and the attributes.
         most: most slices of a column.
         folder: gets TEXTS_FILE, how many rows of the train split have each text.
     """
-    whole = _Found()
-    items = [(split, file) for split, some in files.items() for file in some]
-    for found in run(partial(_look_through, columns=columns), items):
-        whole.merge(found)
+    whole = _counted(examples, columns) or _look_through(run, files, columns)
     write_table(folder, TEXTS_FILE, whole.texts.table())
     return Survey(
         rows=whole.rows,
@@ -104,7 +105,24 @@ def _count(
     return counts
 
 
-def _look_through(split_and_file: tuple[str, str], columns: Columns) -> _Found:
+def _counted(examples: str, columns: Columns) -> _Found | None:
+    """Returns what example_gen has counted; None where that does not tell."""
+    train, evaluation = (read_counts(examples, split) for split in (TRAIN, EVAL))
+    # Which texts are together, counts by column do not tell.
+    if train is None or evaluation is None or len(columns.ad_texts) > 1:
+        return None
+    return _Found.of(train.columns[columns.ad_texts[0]], evaluation)
+
+
+def _look_through(run: Run, files: Mapping[str, Sequence[str]], columns: Columns) -> _Found:
+    whole = _Found()
+    items = [(split, file) for split, some in files.items() for file in some]
+    for found in run(partial(_look_through_file, columns=columns), items):
+        whole.merge(found)
+    return whole
+
+
+def _look_through_file(split_and_file: tuple[str, str], columns: Columns) -> _Found:
     split, file = split_and_file
     found = _Found()
     if split == TRAIN:
@@ -116,7 +134,7 @@ def _look_through(split_and_file: tuple[str, str], columns: Columns) -> _Found:
 
 
 class _Found:
-    """What some files hold: rows, types and counts of the eval split, texts of the train split."""
+    """What there is: rows, types and counts of the eval split, texts of the train split."""
 
     def __init__(self) -> None:
         self.texts = ValueCounts()
@@ -124,6 +142,19 @@ class _Found:
         self.types: dict[str, pa.DataType] = {}
         self._counts: dict[str, ValueCounts] = {}
         self._rows_with: Counter[str] = Counter()
+
+    @staticmethod
+    def of(texts: pa.Table, evaluation: ColumnCounts) -> _Found:
+        """Returns what was counted: the texts of the train split, and the eval split."""
+        found = _Found()
+        _add_counted(found.texts, texts)
+        found.rows = evaluation.rows
+        for name, table in evaluation.columns.items():
+            if table[VALUE].null_count < len(table):
+                found.types[name] = _as_read(table[VALUE].type)
+            _add_counted(found._counts.setdefault(name, ValueCounts()), table)
+            found._rows_with[name] = evaluation.rows
+        return found
 
     def add(self, table: pa.Table) -> None:
         self.rows += len(table)
@@ -146,6 +177,16 @@ class _Found:
         for name, counts in self._counts.items():
             counts.add(pa.nulls(self.rows - self._rows_with[name]))
         return self._counts
+
+
+def _add_counted(counts: ValueCounts, table: pa.Table) -> None:
+    values = table[VALUE].combine_chunks()
+    counts.add_counted(values.cast(_as_read(values.type)), table[ROWS].combine_chunks())
+
+
+def _as_read(data_type: pa.DataType) -> pa.DataType:
+    """Returns the type that `to_table` gives to values of a type."""
+    return pa.string() if pa.types.is_binary(data_type) else data_type
 
 
 def count_texts(files: Sequence[str], columns: Sequence[str]) -> ValueCounts:

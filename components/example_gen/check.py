@@ -12,13 +12,13 @@ from itertools import chain, zip_longest
 import pyarrow as pa
 
 from components.example_gen.blocks import BadRow, Block, Header, UnreadableError, column_of
-from components.example_gen.column_counts import ColumnCounter, ColumnCounts
+from components.example_gen.column_counts import ROWS, VALUE, ColumnCounter, ColumnCounts
 from components.example_gen.column_profile import ColumnProfile
 from components.example_gen.csv_blocks import SEPARATORS
 from components.example_gen.csv_types import NUMBER
 from components.example_gen.input_files import read_blocks, read_header
 from components.example_gen.layout import WHOLE, name_few, name_under
-from components.example_gen.outcomes import impressions_and_clicks
+from components.example_gen.outcomes import are_clicked, impressions_and_clicks
 from components.example_gen.parts import Part, Piece
 from components.example_gen.read_span import ReadSpan, SpanFacts
 from components.example_gen.settings import ReadingSettings
@@ -209,7 +209,7 @@ class Check:
             for name, table in read.values.columns.items():
                 if name not in self._columns:
                     self._columns[name] = self._profile(name)
-                values, rows = (table[each].combine_chunks() for each in table.column_names)
+                values, rows = (table[each].combine_chunks() for each in (VALUE, ROWS))
                 self._columns[name].add_counted(values, rows)
             self._of_spans += read.problems
 
@@ -221,7 +221,9 @@ class Check:
     def values(self) -> ColumnCounts:
         """Returns how often each value occurs in the good rows, where that is counted."""
         assert self._values is not None
-        return self._values.counts()
+        counts = self._values.counts()
+        assert counts is not None  # of any number of values
+        return counts
 
     def facts(self) -> SpanFacts:
         """Returns what was found, with the names that files have under the folder."""
@@ -357,7 +359,7 @@ class Check:
                 self._columns[name] = self._profile(name)
             self._columns[name].add(column_of(rows, name))
         if self._values is not None:
-            self._values.add(rows)
+            self._values.add(rows, are_clicked(rows, self._names))
         self._count_ads(rows)
 
     def _profile(self, name: str) -> ColumnProfile:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from itertools import compress
@@ -13,17 +13,21 @@ import pyarrow.compute as pc
 from tfx.dsl.io import fileio
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from components.example_gen.blocks import column_of
+from components.example_gen.blocks import Array, column_of
 from components.example_gen.check import InputSummary
+from components.example_gen.column_counts import ColumnCounter
 from components.example_gen.csv_types import MARKS, MISSING, TEXT, Types, convert
 from components.example_gen.input_files import read_blocks
 from components.example_gen.layout import WHOLE, name_under
+from components.example_gen.outcomes import are_clicked
 from components.example_gen.parts import Part
 from components.example_gen.settings import ReadingSettings
 from components.example_gen.shards import SplitWriter, shard_name
 from components.example_gen.split import make_splitter
-from components.features import EVAL, TRAIN
+from components.features import EVAL, TRAIN, Columns
 from components.run import Run
+
+_MOST_COUNTED = 1 << 21  # distinct values of a column; statistics and Transform then read the rows
 
 # Examples.features and the only field of Features have the same tag: number 1, length-delimited.
 _TAG = b"\n"
@@ -36,7 +40,7 @@ def write_examples(
     summary: InputSummary,
     folders: Mapping[str, str],
     run: Run = map,
-) -> None:
+) -> dict[str, ColumnCounter]:
     """Writes the rows of an input as gzipped TFRecord files of Examples.
 
     Args:
@@ -46,12 +50,18 @@ def write_examples(
         summary: What `check_files` found in them.
         folders: Where the files go, by split.
         run: Does the work.
+
+    Returns:
+        What counted the values of the rows, by split.
     """
     for folder in folders.values():
         fileio.makedirs(folder)
     write = partial(_write_part, base=base, settings=settings, summary=summary)
-    for _ in run(write, list(_with_shards(parts, folders))):
-        pass
+    counters = _counters(folders)
+    for of_part in run(write, list(_with_shards(parts, folders))):
+        for split, counter in of_part.items():
+            counters[split].merge(counter)
+    return counters
 
 
 def _with_shards(
@@ -73,15 +83,25 @@ def _write_part(
     base: str,
     settings: ReadingSettings,
     summary: InputSummary,
-) -> None:
+) -> dict[str, ColumnCounter]:
     part, shards = part_and_shards
+    counters = _counters(shards)
     with closing(SplitWriter(shards)) as writer:
-        for examples in examples_by_split(part, base, settings, summary):
+        for examples in examples_by_split(part, base, settings, summary, counters):
             writer.write(examples)
+    return counters
+
+
+def _counters(splits: Iterable[str]) -> dict[str, ColumnCounter]:
+    return {split: ColumnCounter(_MOST_COUNTED) for split in splits}
 
 
 def examples_by_split(
-    part: Part, base: str, settings: ReadingSettings, summary: InputSummary
+    part: Part,
+    base: str,
+    settings: ReadingSettings,
+    summary: InputSummary,
+    counters: Mapping[str, ColumnCounter] | None = None,
 ) -> Iterator[dict[str, list[bytes]]]:
     """Yields the serialized Examples of each block of rows, by the split that they end in.
 
@@ -90,17 +110,33 @@ def examples_by_split(
         base: The folder that its files are under.
         settings: How they are read and split.
         summary: What `check_files` found in the whole input.
+        counters: Count the values of the rows, by split; None to count none.
     """
     splitter = make_splitter(settings, summary.boundary)
     for piece in part.pieces:
         for block in read_blocks(piece.file, settings, settings.required(), where=piece.where):
-            examples = serialize(block.good, summary.types, settings.missing)
+            rows_of = {part.split: np.ones(len(block.good), bool)}
             if part.split == WHOLE:
                 is_eval = splitter.is_eval(name_under(base, piece.file), block)
                 rows_of = {TRAIN: ~is_eval, EVAL: is_eval}
-                yield {to: list(compress(examples, rows)) for to, rows in rows_of.items()}
-            else:
-                yield {part.split: examples}
+            examples = serialize(block.good, summary.types, settings.missing)
+            if counters is not None:
+                _count(block.good, rows_of, counters, settings.columns, summary.types)
+            yield {split: list(compress(examples, rows)) for split, rows in rows_of.items()}
+
+
+def _count(
+    rows: pa.Table,
+    rows_of: Mapping[str, Array],
+    counters: Mapping[str, ColumnCounter],
+    columns: Columns,
+    types: Types,
+) -> None:
+    known = rows.select([name for name in rows.column_names if name in types])
+    is_clicked = are_clicked(rows, columns)
+    for split, chosen in rows_of.items():
+        of_split = None if is_clicked is None else is_clicked[chosen]
+        counters[split].add(known.filter(pa.array(chosen)), of_split)
 
 
 def serialize(rows: pa.Table, types: Types, marks: Sequence[str] = MARKS) -> list[bytes]:

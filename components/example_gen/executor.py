@@ -23,6 +23,7 @@ from tfx.utils import proto_utils
 
 from components.beam_run import RunningExecutor
 from components.example_gen import window_examples
+from components.example_gen.counts_file import write_counts
 from components.example_gen.csv_reader import check_files, require_splits
 from components.example_gen.examples import write_examples
 from components.example_gen.filesystem import list_files
@@ -86,7 +87,11 @@ class ColumnarCsvExecutor(RunningExecutor):
         require_splits(summary)
         for warning in summary.warnings:
             _LOGGER.warning("%s", warning)
-        write_examples(parts, base, settings, summary, folders, run)
+        counters = write_examples(parts, base, settings, summary, folders, run)
+        for split, counter in counters.items():
+            if (counts := counter.counts()) is not None:
+                counts = counts.converted(summary.types, settings.missing)
+                write_counts(artifact.uri, split, counts)
         if summary.bad_rows:
             _write_quarantine(artifact.uri, parts, settings, run)
 

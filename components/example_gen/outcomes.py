@@ -56,6 +56,13 @@ def impressions_and_clicks(
     return np.ones_like(clicks), clicks
 
 
+def are_clicked(rows: pa.Table, columns: Columns) -> Array | None:
+    """Returns which good rows have a click [rows] bool; None where they have no label."""
+    if columns.is_counted or columns.label not in rows.column_names:
+        return None
+    return pc.equal(rows[columns.label], b"1").to_numpy()  # type: ignore[no-any-return]
+
+
 def _counts(values: pa.ChunkedArray) -> Array:
     """Returns whole numbers [rows] int64; -1 for what is none."""
     text = pc.ascii_trim_whitespace(values.cast(pa.string()))

@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 from tfx.dsl.io import fileio
 
 from components.example_gen.check import InputSummary
-from components.example_gen.column_counts import ColumnCounts, put_together
+from components.example_gen.column_counts import put_together
+from components.example_gen.counts_file import write_counts
 from components.example_gen.csv_reader import check_window, require_splits
 from components.example_gen.examples import write_examples
 from components.example_gen.layout import name_under
@@ -79,8 +80,7 @@ def write(
                 _link(file, f"{folder}/{shard_name(number, len(files))}")
             counts = put_together(read.values for read in of_split)
             counts = counts.converted(summary.types, settings.missing)
-            with fileio.open(_counts_file(artifact, split), "wb") as output:
-                output.write(counts.to_bytes())
+            write_counts(artifact, split, counts)
         store.prune(_EXAMPLES, {*kept.values()})
         store.prune(COUNTS, {reading_key(read.digest, settings) for read in spans})
     return {
@@ -88,24 +88,6 @@ def write(
         for read in spans
         if read.facts.bad_rows
     }
-
-
-def read_counts(artifact: str, split: str) -> ColumnCounts | None:
-    """Returns how often each value occurs in a split of Examples; None where that is not known.
-
-    Args:
-        artifact: Folder of the Examples artifact.
-        split: Its name.
-    """
-    file = _counts_file(artifact, split)
-    if not fileio.exists(file):
-        return None
-    with fileio.open(file, "rb") as content:
-        return ColumnCounts.from_bytes(content.read())
-
-
-def _counts_file(artifact: str, split: str) -> str:
-    return f"{artifact}/counts-{split}.arrow"
 
 
 def _examples_key(read: ReadSpan, settings: ReadingSettings, summary: InputSummary) -> str:

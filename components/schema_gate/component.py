@@ -64,7 +64,7 @@ def SchemaGate(
         push_cache_key: changes with the model in service, so that no result about another one is
             cached.
         notes: gets what is worth knowing but may pass, to be read by `findings.read_notes`.
-        beam_pipeline: reads the rows.
+        beam_pipeline: reads the rows, where example_gen has not counted what they hold.
 
     Raises:
         AnomalyError: the data stops the run; with a table.
@@ -89,7 +89,8 @@ def SchemaGate(
     )
     folders = {split: get_split_uri([examples], split) for split in seen}
     work = f"{notes.uri}.work"
-    rows = Rows(beam_pipeline, folders, expected, roles, work, json.loads(multi_valued))
+    separators = json.loads(multi_valued)
+    rows = Rows(beam_pipeline, examples.uri, folders, expected, roles, work, separators)
     settings = DataCheckSettings.model_validate_json(checks)
     checked = check_data(seen[TRAIN], seen[EVAL], rows, expected, serving_root, roles, settings)
     failed = sorted({finding.check for finding in checked if finding.stops})

@@ -1,4 +1,4 @@
-"""Counts the rows of a split by column, value and label, in a Beam pipeline."""
+"""The rows of a split by column, value and label: as example_gen counted them, or on Beam."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.ad_text import joined
 from components.beam_source import ExamplesInBlocks
+from components.example_gen import counts_file as example_counts
+from components.example_gen.column_counts import CLICKS, ROWS, ColumnCounts
+from components.example_gen.column_counts import VALUE as VALUES
 from components.features import Columns
 from components.merge_counts import MergeCounts
 from components.outcomes import by_label, weights_of
 from components.read_artifact import read_file
-from components.value_counts import OutcomeCounts
+from components.value_counts import COUNT, LABEL, SQUARES, SUM, VALUE, OutcomeCounts
 from components.write_artifact import write_table
 
 _ROWS = 16384
@@ -55,6 +58,47 @@ def count_rows(
         | f"Write[{split}]"
         >> beam.MapTuple(lambda place, table: write_table(work, _file(split, place), table))
     )
+
+
+def counted(
+    examples: str,
+    split: str,
+    schema: schema_pb2.Schema,
+    names: Sequence[str],
+    columns: Columns,
+) -> dict[str, pa.Table] | None:
+    """Returns what `read_counts` does, of what example_gen has counted; None where it has not.
+
+    Args:
+        examples: Folder of the Examples artifact.
+        split: The split's name.
+        schema: Of the columns, which the examples fit.
+        names: The columns that are counted.
+        columns: What the columns are for.
+    """
+    counts = example_counts.read_counts(examples, split)
+    # A column of counts by value does not tell weights, nor which texts are together.
+    if counts is None or columns.is_counted or columns.weight or len(columns.ad_texts) > 1:
+        return None
+    texts = {each.name for each in schema.feature if each.type == schema_pb2.BYTES}
+    return {
+        name: _of_labels(counts, name, _BINARY if name in texts else pa.float64()) for name in names
+    }
+
+
+def _of_labels(counts: ColumnCounts, name: str, value_type: pa.DataType) -> pa.Table:
+    """Returns the counts of a column as of `OutcomeCounts`."""
+    table = counts.columns.get(name)
+    if table is None:  # a column of the schema that the data lacks
+        table = pa.table({VALUES: pa.nulls(1), ROWS: [counts.rows], CLICKS: [counts.clicks]})
+    clicks, values = table[CLICKS], table[VALUES].cast(value_type)
+    tables = []
+    for label, rows in ((1, clicks), (0, pc.subtract(table[ROWS], clicks))):
+        sums = rows.cast(pa.float64())
+        labels = pa.array(np.full(len(rows), label))
+        outcomes = {VALUE: values, LABEL: labels, COUNT: rows, SUM: sums, SQUARES: sums}
+        tables.append(pa.table(outcomes).filter(pc.greater(rows, 0)))
+    return pa.concat_tables(tables)
 
 
 def ad_text_name(columns: Columns) -> str:

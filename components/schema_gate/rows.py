@@ -18,7 +18,7 @@ from tfx.dsl.io import fileio
 from components.features import EVAL, TRAIN, Columns
 from components.findings import Finding
 from components.metrics import Floats, Integers, Weights, auc
-from components.schema_gate.row_counts import ad_text_name, count_rows, read_counts
+from components.schema_gate.row_counts import ad_text_name, count_rows, counted, read_counts
 from components.value_counts import LABEL, SQUARES, SUM, VALUE, quantiles_of
 
 _CONFIDENCE = 0.95  # that an AUC is at least what is judged
@@ -61,7 +61,8 @@ class Rows:
     """The attributes, texts, ad ids and labels of both splits, counted when first asked for.
 
     Args:
-        pipeline: The Beam pipeline that counts them.
+        pipeline: The Beam pipeline that counts them where example_gen has not.
+        examples: Folder of the Examples artifact.
         folders: By split the folder of its gzipped TFRecord files of tf.Examples.
         schema: The schema, which the examples fit.
         columns: What the columns are for.
@@ -72,6 +73,7 @@ class Rows:
     def __init__(
         self,
         pipeline: beam.Pipeline,
+        examples: str,
         folders: Mapping[str, str],
         schema: schema_pb2.Schema,
         columns: Columns,
@@ -79,6 +81,7 @@ class Rows:
         separators: Mapping[str, str] | None = None,
     ) -> None:
         self._pipeline = pipeline
+        self._examples = examples
         self._folders = folders
         self._work = work
         self._separators = separators or {}
@@ -154,6 +157,14 @@ class Rows:
     @cached_property
     def _counts(self) -> Mapping[str, Mapping[str, pa.Table]]:
         """The counts of each column, by split and name."""
+        found = {
+            split: counted(self._examples, split, self._schema, self._names, self._columns)
+            for split in (TRAIN, EVAL)
+        }
+        there = {split: counts for split, counts in found.items() if counts is not None}
+        return there if len(there) == len(found) else self._count()
+
+    def _count(self) -> Mapping[str, Mapping[str, pa.Table]]:
         with self._pipeline as pipeline:
             for split in (TRAIN, EVAL):
                 count_rows(

@@ -19,7 +19,7 @@ from tfx.types.standard_component_specs import EXAMPLES_KEY, STATISTICS_KEY
 from tfx.utils import io_utils, json_utils, stats_utils
 
 from components.beam_source import ExamplesInBlocks
-from components.example_gen.window_examples import read_counts
+from components.example_gen.counts_file import read_counts
 from components.statistics.from_counts import statistics_of
 
 

@@ -25,7 +25,7 @@ from tfx.types.standard_component_specs import (
 from tfx.utils import io_utils
 
 from components.beam_source import ExamplesInBlocks
-from components.example_gen.window_examples import read_counts
+from components.example_gen.counts_file import read_counts
 from components.features import TRAIN, Columns
 from components.findings import NOTES_FILE, Finding, stop, to_json
 from components.transform import notes

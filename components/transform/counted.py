@@ -1,7 +1,7 @@
 """Transform's analysis without a pass over the rows: what it asks of them is counted already.
 
-example_gen has counted how often each value of each column occurs in a window, from the counts of
-its spans. So a window of which one day is new costs no more than the day's own values.
+example_gen has counted how often each value of each column occurs; in a window, from the counts of
+its spans, so that one of which one day is new costs no more than the day's own values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components.example_gen.column_counts import ColumnCounts, put_together
-from components.example_gen.window_examples import read_counts
+from components.example_gen.counts_file import read_counts
 
 
 class Counted:

@@ -11,6 +11,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from components.errors import InputError
 from components.example_gen import examples, parts
 from components.example_gen.component import csv_example_gen
+from components.example_gen.counts_file import read_counts
 from components.example_gen.executor import ColumnarCsvExecutor
 from components.example_gen.input_files import read_blocks
 from components.example_gen.layout import find_layout
@@ -246,3 +247,30 @@ def test_ids_and_text_are_strings_and_the_label_an_integer(tmp_path):
             "message_id": "bytes_list",
             "clicked": "int64_list",
         }
+
+
+def test_what_is_counted_is_what_the_examples_hold(tmp_path):
+    artifact = ours(write(tmp_path / "in.csv", rows(300)), tmp_path / "out")
+    kinds = {"att_age": "int64_list", "att_agent": "float_list", "text": "bytes_list"}
+    for split in SPLITS:
+        counts = read_counts(artifact.uri, split)
+        examples = [tf.train.Example.FromString(each) for each in read(artifact, split).elements()]
+        assert counts.rows == len(examples)
+        for name, kind in kinds.items():
+            values = [list(getattr(e.features.feature[name], kind).value) for e in examples]
+            labels = [e.features.feature["clicked"].int64_list.value[0] for e in examples]
+            rows_of, clicks = Counter(), Counter()
+            for value, label in zip(values, labels, strict=True):
+                rows_of[value[0] if value else None] += 1
+                clicks[value[0] if value else None] += label
+            table = counts.columns[name].to_pydict()
+            assert dict(zip(table["value"], table["rows"], strict=True)) == rows_of
+            assert dict(zip(table["value"], table["clicks"], strict=True)) == clicks
+
+
+def test_columns_of_too_many_values_are_not_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(examples, "_MOST_COUNTED", 100)
+    path = write(tmp_path / "in.csv", rows(300))
+    assert read_counts(ours(path, tmp_path / "out").uri, "train") is None  # att_agent, a number
+    few = write(tmp_path / "few.csv", rows(100))
+    assert read_counts(ours(few, tmp_path / "few").uri, "train") is not None

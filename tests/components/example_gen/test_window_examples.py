@@ -14,12 +14,12 @@ from tfx.types import artifact_utils, standard_artifacts
 
 from components.errors import InputError
 from components.example_gen.component import csv_example_gen
+from components.example_gen.counts_file import read_counts
 from components.example_gen.csv_reader import check_input
 from components.example_gen.executor import QUARANTINE_FILE, ColumnarCsvExecutor
 from components.example_gen.settings import ReadingSettings, WindowSettings
 from components.example_gen.span_store import SpanStore
 from components.example_gen.spans import SpanLayout
-from components.example_gen.window_examples import read_counts
 
 
 class Settings(WindowSettings, ReadingSettings):

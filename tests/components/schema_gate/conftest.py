@@ -16,8 +16,11 @@ from tfx.types import Channel, standard_artifacts
 from tfx.types.artifact_utils import encode_split_names
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 
-from components.example_gen.csv_types import TEXT, narrowest_type
+from components.example_gen.column_counts import ColumnCounter
+from components.example_gen.counts_file import write_counts
+from components.example_gen.csv_types import TEXT, Types, narrowest_type
 from components.example_gen.examples import serialize
+from components.example_gen.outcomes import are_clicked
 from components.features import Columns
 from components.findings import Finding, read_notes
 from components.schema_gate.anomalies import (
@@ -37,13 +40,18 @@ TableLike: TypeAlias = pa.Table | Mapping[str, Sequence[Any]]
 
 def examples_of(rows: TableLike) -> list[bytes]:
     """The tf.Examples that example_gen makes of rows; None is a missing value."""
+    return serialize(*csv_of(rows))
+
+
+def csv_of(rows: TableLike) -> tuple[pa.Table, Types]:
+    """The rows as they stand in a CSV file, and the types of their columns."""
     table = rows if isinstance(rows, pa.Table) else pa.table(dict(rows))
     csv = pa.table({name: table[name].cast(TEXT).cast(pa.binary()) for name in table.column_names})
     types = {
         name: TEXT if name in ("text", "message_id", "user") else narrowest_type(csv[name])
         for name in csv.column_names
     }
-    return serialize(csv, types)
+    return csv, types
 
 
 @pytest.fixture(scope="session")
@@ -58,9 +66,15 @@ def statistics_of() -> Callable[[TableLike], Statistics]:
 
 @dataclass(frozen=True)
 class Gate:
-    """Runs the gate as a pipeline does, after the nodes that come before it."""
+    """Runs the gate as a pipeline does, after the nodes that come before it.
+
+    Attributes:
+        folder: Where everything is.
+        is_counted: Whether example_gen counts what it writes.
+    """
 
     folder: Path
+    is_counted: bool = False
 
     @property
     def serving(self) -> Path:
@@ -71,6 +85,13 @@ class Gate:
         folders = {name: str(self._split("examples", name)) for name in splits}
         for name, rows in splits.items():
             examples = examples_of(rows)
+            if self.is_counted:
+                csv, types = csv_of(rows)
+                counter = ColumnCounter()
+                counter.add(csv, are_clicked(csv, Columns()))
+                counts = counter.counts()
+                assert counts is not None
+                write_counts(str(self.folder / "examples"), name, counts.converted(types))
             for shard in range(_SHARDS):
                 file = f"{folders[name]}/data_tfrecord-{shard}.gz"
                 with tf.io.TFRecordWriter(file, "GZIP") as writer:

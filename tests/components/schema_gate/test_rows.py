@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
@@ -28,6 +29,11 @@ feature { name: "text" type: BYTES shape { dim { size: 1 } } }
 feature { name: "message_id" type: BYTES shape { dim { size: 1 } } }
 feature { name: "clicked" type: INT shape { dim { size: 1 } } }
 """
+
+
+@pytest.fixture(params=[False, True], ids=["read", "counted"])
+def gate(gate: Gate, request: pytest.FixtureRequest) -> Gate:
+    return dataclasses.replace(gate, is_counted=request.param)
 
 
 def draw(rows: int, seed: int, **columns: Any) -> pd.DataFrame:
@@ -64,6 +70,7 @@ def rows_of(
     ]
     return Rows(
         beam.Pipeline(options=PipelineOptions(options)),
+        str(gate.folder / "examples"),
         gate.write_examples(**splits),
         parse(schema),
         columns or Columns(),
