@@ -13,7 +13,7 @@ from tfx.dsl.components.base.base_beam_executor import BaseBeamExecutor
 from tfx.dsl.io import fileio
 
 from components.read_artifact import read_file
-from components.run import Run
+from components.run import Run, in_threads
 from components.write_artifact import write_file
 
 _IN_MEMORY = "FnApiRunner"  # Beam's runner that does all in this process
@@ -28,14 +28,14 @@ class RunningExecutor(BaseBeamExecutor):
     """An executor of TFX whose work is done by a `Run` where a pipeline is not needed for more."""
 
     def _run(self, folder: str) -> Run:
-        """Returns what does the work: Beam, or a loop where Beam would have this process alone.
+        """Returns what does the work: Beam, or threads where Beam would have this process alone.
 
         Args:
             folder: For results on their way, which every worker reaches; it is removed again.
         """
         options = PipelineOptions(self._beam_pipeline_args).view_as(StandardOptions)
         if options.runner is None or options.runner.endswith(_IN_MEMORY):
-            return map
+            return in_threads
         return BeamRun(self._make_beam_pipeline, folder)
 
 

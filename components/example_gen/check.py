@@ -23,7 +23,7 @@ from components.example_gen.parts import Part, Piece
 from components.example_gen.read_span import ReadSpan, SpanFacts
 from components.example_gen.settings import ReadingSettings
 from components.example_gen.split import Counts, SplitCounter, describe
-from components.run import Run
+from components.run import Run, in_threads
 
 _AS_IT_COMES = "as the input comes, in train/ and eval/"
 
@@ -76,7 +76,7 @@ def check_parts(
     base: str,
     settings: ReadingSettings,
     required: Sequence[str] | None,
-    run: Run = map,
+    run: Run = in_threads,
     *,
     count_values: bool = False,
 ) -> Check:

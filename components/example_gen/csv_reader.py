@@ -24,7 +24,7 @@ from components.example_gen.settings import ReadingSettings
 from components.example_gen.span_store import SpanStore, digest_of, reading_key
 from components.example_gen.spans import Span, SpanLayout, find_input
 from components.features import EVAL, TRAIN
-from components.run import Run
+from components.run import Run, in_threads
 
 __all__ = [
     "InputSummary",
@@ -67,7 +67,7 @@ def check_files(
     base: str,
     settings: ReadingSettings,
     required: Sequence[str] | None = None,
-    run: Run = map,
+    run: Run = in_threads,
 ) -> InputSummary:
     """Does what `check_input` does, for files under `base` that are already found and parted."""
     check = check_parts(parts, base, settings, required, run)
@@ -97,7 +97,7 @@ def examine_input(
 
 
 def check_window(
-    layout: SpanLayout, settings: ReadingSettings, store: SpanStore, run: Run = map
+    layout: SpanLayout, settings: ReadingSettings, store: SpanStore, run: Run = in_threads
 ) -> tuple[InputSummary, list[ReadSpan]]:
     """Does what `check_input` does, for a window; returns beside it what was read of each span."""
     found, spans = examine_window(layout, settings, store, run)
@@ -105,7 +105,7 @@ def check_window(
 
 
 def examine_window(
-    layout: SpanLayout, settings: ReadingSettings, store: SpanStore | None, run: Run = map
+    layout: SpanLayout, settings: ReadingSettings, store: SpanStore | None, run: Run = in_threads
 ) -> tuple[InputSummary, list[ReadSpan]]:
     """Does what `examine_input` does, for a window of which each span is read once and kept.
 

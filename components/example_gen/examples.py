@@ -25,7 +25,7 @@ from components.example_gen.settings import ReadingSettings
 from components.example_gen.shards import SplitWriter, shard_name
 from components.example_gen.split import make_splitter
 from components.features import EVAL, TRAIN, Columns
-from components.run import Run
+from components.run import Run, in_threads
 
 _MOST_COUNTED = 1 << 21  # distinct values of a column; statistics and Transform then read the rows
 
@@ -39,7 +39,7 @@ def write_examples(
     settings: ReadingSettings,
     summary: InputSummary,
     folders: Mapping[str, str],
-    run: Run = map,
+    run: Run = in_threads,
 ) -> dict[str, ColumnCounter]:
     """Writes the rows of an input as gzipped TFRecord files of Examples.
 

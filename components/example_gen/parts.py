@@ -19,7 +19,7 @@ from components.example_gen.csv_ranges import LOOK_BACK, Scan, cut, scan
 from components.example_gen.csv_records import BYTE_ORDER_MARK
 from components.example_gen.filesystem import locate
 from components.example_gen.layout import GZIP, PARQUET
-from components.run import Run
+from components.run import Run, in_threads
 
 RANGE_BYTES = 16 << 20  # of a CSV file that are looked through at once
 _MOST_PARTS = 256  # of a split; beyond, parts become larger
@@ -57,7 +57,7 @@ class Part:
     shards: int
 
 
-def find_parts(files: Mapping[str, Sequence[str]], run: Run = map) -> dict[str, list[Part]]:
+def find_parts(files: Mapping[str, Sequence[str]], run: Run = in_threads) -> dict[str, list[Part]]:
     """Parts an input, by split.
 
     A CSV file is cut between rows, which takes a look through the large ones; a Parquet file
