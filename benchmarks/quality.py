@@ -79,7 +79,7 @@ _SAMPLES = 200  # Of the factorization machine: passes over the rows.
 _PRIOR_ROWS = 10  # How many rows of the mean click rate each ad is given beside its own.
 SOON = 2.0  # Seconds after which the AUC is looked at.
 _TEST_BATCH = 8192
-_WIDTH = 160
+_WIDTH = 180
 
 
 @dataclass(frozen=True)
