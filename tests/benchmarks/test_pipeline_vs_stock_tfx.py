@@ -23,7 +23,7 @@ def test_ours_beside_stock_tfx(folder: Path, printed: Callable[[], dict[str, lis
 
     ours, stock, ratio = map(float, table["bytes an impression for Trainer"])
     assert ours <= 64 < stock
-    assert ratio == pytest.approx(stock / ours, rel=0.01)
+    assert ratio == pytest.approx(stock / ours, abs=0.06)  # printed with one digit
     for name in ("example_gen, s", "transform, s", "whole run, s", "peak memory, GiB"):
         assert all(float(cell) > 0 for cell in table[name])
     assert all(0 < float(cell) < 1 for cell in table["AUC on the eval split"][:2])
