@@ -12,8 +12,7 @@ The rival is the recipe of Predictive Hacks, "Content-Based Recommender Systems 
 BERT Embeddings", in plain Keras and pandas: a dense one-hot vector and an embedding a row. Whoever
 trains starts from the embedded texts. The others know no texts, but attributes, users and ads:
 logistic regression is scikit-learn's; the factorization machine (Rendle, "Factorization Machines",
-ICDM 2010) is myFM's, sampled as Bayesians do, which is the strongest known on such data; popularity
-is the click rate of the ad.
+ICDM 2010) is myFM's, of rank 8, by Gibbs sampling; popularity is the click rate of the ad.
 """
 
 from __future__ import annotations
