@@ -13,9 +13,8 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components.ad_text import joined
 from components.beam_source import ExamplesInBlocks
-from components.example_gen import counts_file as example_counts
+from components.example_gen import column_counts, counts_file
 from components.example_gen.column_counts import CLICKS, ROWS, ColumnCounts
-from components.example_gen.column_counts import VALUE as VALUES
 from components.features import Columns
 from components.merge_counts import MergeCounts
 from components.outcomes import by_label, weights_of
@@ -76,7 +75,7 @@ def counted(
         names: The columns that are counted.
         columns: What the columns are for.
     """
-    counts = example_counts.read_counts(examples, split)
+    counts = counts_file.read_counts(examples, split)
     # A column of counts by value does not tell weights, nor which texts are together.
     if counts is None or columns.is_counted or columns.weight or len(columns.ad_texts) > 1:
         return None
@@ -90,8 +89,9 @@ def _of_labels(counts: ColumnCounts, name: str, value_type: pa.DataType) -> pa.T
     """Returns the counts of a column as of `OutcomeCounts`."""
     table = counts.columns.get(name)
     if table is None:  # a column of the schema that the data lacks
-        table = pa.table({VALUES: pa.nulls(1), ROWS: [counts.rows], CLICKS: [counts.clicks]})
-    clicks, values = table[CLICKS], table[VALUES].cast(value_type)
+        nothing = {column_counts.VALUE: pa.nulls(1)}
+        table = pa.table(nothing | {ROWS: [counts.rows], CLICKS: [counts.clicks]})
+    clicks, values = table[CLICKS], table[column_counts.VALUE].cast(value_type)
     tables = []
     for label, rows in ((1, clicks), (0, pc.subtract(table[ROWS], clicks))):
         sums = rows.cast(pa.float64())
