@@ -5,9 +5,9 @@
 
 A log by day (`twotower sample campaign --days`), its newest day for evaluation. `next day` is a run
 after one on the day before; `scratch` has nothing kept; `folder` has the same files in train/ and
-eval/, of which every row is read, counted by TFDV and analyzed by TF Transform. Each runs in a
-process of its own; the check of the input is what a run does first. From there on, the nodes of a
-run do the same work in all three. `--stock` has stock TFX components prepare the same window, too:
+eval/, all of which are read, counted and written anew. Each runs in a process of its own; the check
+of the input is what a run does first. From there on, the nodes of a run do the same work in all
+three. `--stock` has stock TFX components prepare the same window, too:
 they embed every row, which takes hours at full size.
 """
 
