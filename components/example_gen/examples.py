@@ -27,7 +27,7 @@ from components.example_gen.split import make_splitter
 from components.features import EVAL, TRAIN, Columns
 from components.run import Run, in_threads
 
-_MOST_COUNTED = 1 << 21  # distinct values of a column; statistics and Transform then read the rows
+_MOST_COUNTED = 1 << 19  # distinct values of a column; statistics and Transform then read the rows
 
 # Examples.features and the only field of Features have the same tag: number 1, length-delimited.
 _TAG = b"\n"
