@@ -40,6 +40,8 @@ def write_examples(
     summary: InputSummary,
     folders: Mapping[str, str],
     run: Run = in_threads,
+    *,
+    count_values: bool = False,
 ) -> dict[str, ColumnCounter]:
     """Writes the rows of an input as gzipped TFRecord files of Examples.
 
@@ -50,14 +52,17 @@ def write_examples(
         summary: What `check_files` found in them.
         folders: Where the files go, by split.
         run: Does the work.
+        count_values: Whether to count the values of the rows.
 
     Returns:
-        What counted the values of the rows, by split.
+        What counted the values of the rows, by split; nothing if they are not counted.
     """
     for folder in folders.values():
         fileio.makedirs(folder)
-    write = partial(_write_part, base=base, settings=settings, summary=summary)
-    counters = _counters(folders)
+    write = partial(
+        _write_part, base=base, settings=settings, summary=summary, count_values=count_values
+    )
+    counters = _counters(folders if count_values else ())
     for of_part in run(write, list(_with_shards(parts, folders))):
         for split, counter in of_part.items():
             counters[split].merge(counter)
@@ -83,9 +88,10 @@ def _write_part(
     base: str,
     settings: ReadingSettings,
     summary: InputSummary,
+    count_values: bool,
 ) -> dict[str, ColumnCounter]:
     part, shards = part_and_shards
-    counters = _counters(shards)
+    counters = _counters(shards if count_values else ())
     with closing(SplitWriter(shards)) as writer:
         for examples in examples_by_split(part, base, settings, summary, counters):
             writer.write(examples)
@@ -120,7 +126,7 @@ def examples_by_split(
                 is_eval = splitter.is_eval(name_under(base, piece.file), block)
                 rows_of = {TRAIN: ~is_eval, EVAL: is_eval}
             examples = serialize(block.good, summary.types, settings.missing)
-            if counters is not None:
+            if counters:
                 _count(block.good, rows_of, counters, settings.columns, summary.types)
             yield {split: list(compress(examples, rows)) for split, rows in rows_of.items()}
 

@@ -87,7 +87,7 @@ class ColumnarCsvExecutor(RunningExecutor):
         require_splits(summary)
         for warning in summary.warnings:
             _LOGGER.warning("%s", warning)
-        counters = write_examples(parts, base, settings, summary, folders, run)
+        counters = write_examples(parts, base, settings, summary, folders, run, count_values=True)
         for split, counter in counters.items():
             if (counts := counter.counts()) is not None:
                 counts = counts.converted(summary.types, settings.missing)
