@@ -174,8 +174,9 @@ def _run_nodes(nodes: LocalNodes, record: RunRecord, display: Display, until: st
             record.write()
             is_tried = node == "trainer" and "validator" in ids and REFIT not in ids
             if is_tried and result.state == "done":
-                # The trial server loads the exports while the evaluator judges them.
-                meanwhile.enter_context(nodes.serving_early(result.outputs["model"]))
+                # The exports are loaded and tried while the evaluator judges them.
+                examples = record.nodes[0].outputs["examples"]
+                meanwhile.enter_context(nodes.validating_early(result.outputs["model"], examples))
     record.version = nodes.pushed_version
 
 

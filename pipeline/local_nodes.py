@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +15,9 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.utils import path_utils
 
-from components.validator.model_server import serving_early
+from components.features import EVAL
+from components.validator.trials import read_rows
+from components.validator.validate import validating_early
 from pipeline.beam import beam_arguments
 from pipeline.config import PipelineConfig
 from pipeline.graph import create_pipeline
@@ -76,11 +79,20 @@ class LocalNodes:
         with store:
             return self._result(store.store, launched.execution_id)
 
-    def serving_early(self, model: str) -> AbstractContextManager[None]:
-        """Starts the validator's server of the exports in the folder of a model's artifact."""
-        if self._config.validator.image is not None:
+    def validating_early(self, model: str, examples: str) -> AbstractContextManager[None]:
+        """Begins with the validator's work.
+
+        Args:
+            model: folder of the trainer's artifact.
+            examples: folder of the raw examples.
+        """
+        config = self._config
+        if config.validator.image is not None:
             return nullcontext()
-        return serving_early(Path(path_utils.serving_model_path(model)), None)
+        read = partial(
+            read_rows, f"{examples}/Split-{EVAL}", config.validator.rows, config.data.columns
+        )
+        return validating_early(Path(path_utils.serving_model_path(model)), read)
 
     def _result(
         self, store: Any, execution_id: int

@@ -102,27 +102,6 @@ class ModelServer:
         return " / ".join(lines[-_LOG_TAIL:]) or "it said nothing"
 
 
-# Servers that were started before anything is asked of them, by what they serve.
-_early: dict[tuple[Path, str | None], ModelServer] = {}
-
-
-@contextmanager
-def serving_early(models: Path, image: str | None) -> Iterator[None]:
-    """Lets a server load exports while this process does something else.
-
-    `serve`, within the context, takes this server where it is asked for the same.
-    """
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        _started(models, image, Path(folder, "log")) as server,
-    ):
-        _early[models, image] = server
-        try:
-            yield
-        finally:
-            del _early[models, image]
-
-
 @contextmanager
 def serve(models: Path, image: str | None, log: Path) -> Iterator[ModelServer]:
     """Serves `models/<model>` for each model, from a process that ends with the context.
@@ -135,19 +114,6 @@ def serve(models: Path, image: str | None, log: Path) -> Iterator[ModelServer]:
     Raises:
         InputError: there is no Docker to run the image in.
     """
-    early = _early.get((models, image))
-    if early is None:
-        with _started(models, image, log) as server:
-            yield server
-        return
-    try:
-        yield early
-    finally:
-        shutil.copy(early.log, log)
-
-
-@contextmanager
-def _started(models: Path, image: str | None, log: Path) -> Iterator[ModelServer]:
     with tempfile.TemporaryDirectory() as folder, log.open("wb") as output:
         if image is None:
             target, command = _local(models, Path(folder))

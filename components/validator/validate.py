@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -36,6 +41,42 @@ _TIMED = 20  # Requests of one row, for the latency of a signature.
 _Trials = Mapping[str, Mapping[str, Trial]]
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A server that loads the exports, and a thread that asks them in this process."""
+
+    server: ModelServer
+    direct: Future[tuple[_Trials, dict[str, str]]]
+
+
+# Validations that began before anything was asked of them, by the exports.
+_early: dict[Path, _Begun] = {}
+
+
+@contextmanager
+def validating_early(
+    models: Path, read: Callable[[], Sequence[tf.train.Example]]
+) -> Iterator[None]:
+    """Begins to validate exports with the local server while this process does something else.
+
+    `validate`, within the context, goes on from there where it is called for the same exports; the
+    rows must be the same too. That they cannot be read is raised there.
+
+    Args:
+        models: folder with a SavedModel by model name.
+        read: reads the rows, in a thread.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _begin(models, read, None, Path(folder, "log")) as begun,
+    ):
+        _early[models] = begun
+        try:
+            yield
+        finally:
+            del _early[models]
+
+
 def validate(
     models: Path,
     rows: Sequence[tf.train.Example],
@@ -56,8 +97,9 @@ def validate(
         InputError: the server that the settings name is not there.
     """
     begin = time.monotonic()
-    with serve(models, settings.image, log) as server:
-        trials, broken = _directly(models, rows)
+    with _begun(models, rows, settings.image, log) as begun:
+        server = begun.server
+        trials, broken = begun.direct.result()
         checks = [check for model in trials for check in _of_files(models / model, settings)]
         broken |= server.wait(settings.start_seconds)
         seconds = time.monotonic() - begin
@@ -76,6 +118,29 @@ def validate(
         seconds=seconds,
         checks=tuple(checks),
     )
+
+
+@contextmanager
+def _begun(
+    models: Path, rows: Sequence[tf.train.Example], image: str | None, log: Path
+) -> Iterator[_Begun]:
+    early = _early.get(models) if image is None else None
+    if early is None:
+        with _begin(models, lambda: rows, image, log) as begun:
+            yield begun
+        return
+    try:
+        yield early
+    finally:
+        shutil.copy(early.server.log, log)
+
+
+@contextmanager
+def _begin(
+    models: Path, read: Callable[[], Sequence[tf.train.Example]], image: str | None, log: Path
+) -> Iterator[_Begun]:
+    with serve(models, image, log) as server, ThreadPoolExecutor(1) as thread:
+        yield _Begun(server, thread.submit(lambda: _directly(models, read())))
 
 
 def _directly(models: Path, rows: Sequence[tf.train.Example]) -> tuple[_Trials, dict[str, str]]:

@@ -25,7 +25,7 @@ from components.features import (
     Columns,
 )
 from components.trainer.recommender import Catalogue, read_catalogue, replace_catalogue
-from components.validator import trials, validate
+from components.validator import model_server, trials, validate
 from components.validator.settings import ValidatorSettings
 from components.validator.trials import read_rows
 from components.validator.validation import Validation
@@ -125,6 +125,35 @@ def test_good_exports_pass(models: Path, check: Validate) -> None:
         "difference from the towers",
         "difference from the click model",
     ]
+
+
+def test_what_began_early_comes_to_the_same(
+    models: Path, split: Path, check: Validate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = []
+    whole = model_server.start_child
+
+    def counted(*given: Any) -> Any:
+        starts.append(given)
+        return whole(*given)
+
+    monkeypatch.setattr(model_server, "start_child", counted)
+    with validate.validating_early(models, lambda: read_rows(str(split), 30, Columns())):
+        early = check(models)
+    assert early.passed, early.failures()
+    assert len(starts) == 1
+    assert [one.what for one in early.checks] == [one.what for one in check(models).checks]
+    assert len(starts) == 2
+
+
+def test_rows_that_cannot_be_read_early_are_told_when_they_are_needed(
+    models: Path, tmp_path: Path, check: Validate
+) -> None:
+    with (
+        validate.validating_early(models, lambda: read_rows(str(tmp_path), 2, Columns())),
+        pytest.raises(InputError, match="no rows"),
+    ):
+        check(models)
 
 
 def test_what_is_broken_is_said_and_the_rest_is_looked_at(models: Path, check: Validate) -> None:
