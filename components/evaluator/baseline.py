@@ -28,17 +28,22 @@ class Baseline:
     model: SharedModel | None = None
 
 
-def find_baseline(serving_root: str, schema: pa.Schema) -> Baseline:
+def find_baseline(serving_root: str, schema: pa.Schema, handle: Shared) -> Baseline:
     """Returns the click model in service, tried on rows of a schema.
 
     A model that is absent, cannot be read or does not fit the rows is no error: what is wrong is
     told as the baseline's problem.
+
+    Args:
+        serving_root: where models are pushed to.
+        schema: of the rows.
+        handle: of the models that a process has loaded.
     """
     version = newest(serving_root)
     if version is None:
         return Baseline(None, f"none to compare with: {serving_root} has no {CLICK_MODEL} yet")
     folder = version.folders[CLICK_MODEL]
-    shared = SharedModel(folder, Shared())
+    shared = SharedModel(folder, handle)
     try:
         model = shared.load()
         misfit = model.misfit(schema)

@@ -112,7 +112,8 @@ def _measure(
         for split in (TRAIN, EVAL)
     }
     work = f"{folder}/work"
-    new = SharedModel(model, Shared())
+    loaded = Shared()
+    new = SharedModel(model, loaded)
     click_model = new.load()
     counted = artifact_utils.get_single_uri(examples)
     seen = survey(run, counted, files, columns, settings.max_slices, work)
@@ -123,7 +124,7 @@ def _measure(
     misfit = click_model.misfit(schema)
     if misfit:
         raise InputError(f"the new click model does not fit the eval split: {misfit}")
-    baseline = find_baseline(serving_root, schema)
+    baseline = find_baseline(serving_root, schema, loaded)
 
     specs = slice_specs(columns.attributes(schema.names), schema.names, settings)
     plan = plan_slices(specs, seen.columns)

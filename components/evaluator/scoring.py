@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
+from threading import Lock
 
 import apache_beam as beam
 import numpy as np
@@ -27,13 +28,28 @@ _BLOCK = 16384
 _LOGGER = logging.getLogger(__name__)
 
 
+class _Loaded:
+    """The models that a process has loaded, by their folders."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._models: dict[str, ClickModel] = {}
+
+    def model(self, folder: str) -> ClickModel:
+        with self._lock:
+            if folder not in self._models:
+                self._models[folder] = ClickModel(folder)
+            return self._models[folder]
+
+
 @dataclass
 class SharedModel:
     """A click model that is loaded once in each process.
 
     Attributes:
         folder: where it is.
-        handle: by which a process knows that it has it.
+        handle: by which a process finds what it has loaded. The models of a pipeline have one
+            together: Beam keeps alive what was asked for last, and drops what others hold.
     """
 
     folder: str
@@ -41,7 +57,8 @@ class SharedModel:
 
     def load(self) -> ClickModel:
         """Returns the model."""
-        return self.handle.acquire(lambda: ClickModel(self.folder))
+        loaded: _Loaded = self.handle.acquire(_Loaded)
+        return loaded.model(self.folder)
 
 
 class ScoreFile(beam.DoFn):

@@ -15,13 +15,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import apache_beam
+import apache_beam as beam
 import numpy as np
 import pytest
 
 from components.evaluator.measure import Metrics, read_metrics
 from components.evaluator.verdict import read_verdict
-from components.features import ITEM_TOWER, USER_TOWER
+from components.features import EVAL, ITEM_TOWER, USER_TOWER
+from components.schema_gate.anomalies import read_schema
+from components.schema_gate.row_counts import count_rows, counted, read_counts
+from components.value_counts import LABEL, VALUE
+from pipeline.beam import beam_arguments
+from pipeline.config import load_config
 from tests.e2e.weights import tower_weights
 from tests.ports import free_port
 from tests.servers import running
@@ -35,7 +40,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 WORKERS = 2
 BEAM_NODES = ("example_gen", "transform", "evaluator")  # the others read no row
-PRISM = Path("~/.cache/twotower/prism", apache_beam.__version__).expanduser()
+PRISM = Path("~/.cache/twotower/prism", beam.__version__).expanduser()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +74,7 @@ def prism(lack: Callable[..., NoReturn]) -> Path:
         go = shutil.which("go")
         if go is None:
             lack("prism", "no Go")
-        package = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{apache_beam.__version__}"
+        package = f"github.com/apache/beam/sdks/v2/go/cmd/prism@v{beam.__version__}"
         built = subprocess.run(
             [go, "install", package],
             env={**os.environ, "GOBIN": str(PRISM)},
@@ -91,17 +96,42 @@ def test_a_job_server_makes_what_one_process_makes(
     pool, pool_log = worker_pool
     before = pool_log.stat().st_size
     campaign = new_campaign()
-    result = campaign.run(
+    result = campaign.run(*on_workers(job_server, pool))
+    assert result.returncode == 0, result.stdout
+    # Both servers give each job, and so each node, a process of its own.
+    assert pool_log.read_text()[before:].count("Starting worker") >= len(BEAM_NODES)
+    assert_same_results(campaign, pushed)
+
+
+def test_workers_count_the_rows_that_example_gen_has_not_counted(
+    pushed: Campaign, worker_pool: tuple[str, Path], job_server: str, tmp_path: Path
+) -> None:
+    config = load_config(pushed.folder / "config.yaml", on_workers(job_server, worker_pool[0]))
+    columns = config.data.columns
+    schema = read_schema(str(pushed.first_record().output("schema", "schema")))
+    names = [each.name for each in schema.feature if each.name != columns.label]
+    examples = str(pushed.first_record().output("example_gen", "examples"))
+    with beam.Pipeline(argv=beam_arguments(config)) as pipeline:
+        split = f"{examples}/Split-{EVAL}"
+        count_rows(pipeline, EVAL, split, schema, names, columns, str(tmp_path))
+    found = read_counts(str(tmp_path), EVAL, names)
+    expected = counted(examples, EVAL, schema, names, columns)
+    assert expected is not None
+    for name in names:
+        order = [(VALUE, "ascending"), (LABEL, "ascending")]
+        ours, theirs = (each[name].sort_by(order).to_pydict() for each in (found, expected))
+        assert ours == theirs, name
+
+
+def on_workers(job_server: str, pool: str) -> list[str]:
+    """Returns the settings for workers of a pool that a job server asks."""
+    return [
         "beam.runner=flink",
         f"beam.workers={WORKERS}",
         f"beam.job_endpoint={job_server}",
         f"beam.worker_pool={pool}",
         "deploy.image=registry.example/twotower:1",
-    )
-    assert result.returncode == 0, result.stdout
-    # Both servers give each job, and so each node, a process of its own.
-    assert pool_log.read_text()[before:].count("Starting worker") >= len(BEAM_NODES)
-    assert_same_results(campaign, pushed)
+    ]
 
 
 def assert_same_results(campaign: Campaign, expected: Campaign) -> None:

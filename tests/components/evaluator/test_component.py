@@ -17,10 +17,12 @@ from tfx.types import channel_utils
 from tfx.types.standard_artifacts import Examples, Model, ModelBlessing, ModelEvaluation
 from tfx.utils import proto_utils
 
+from components.evaluator import scoring
 from components.evaluator.component import ClickEvaluator
 from components.evaluator.eval_config import eval_config
 from components.evaluator.executor import Executor
 from components.evaluator.measure import read_metrics
+from components.evaluator.score import ClickModel
 from components.evaluator.settings import EvaluatorSettings
 from components.evaluator.verdict import read_verdict
 from components.features import Columns
@@ -133,6 +135,23 @@ def test_the_model_in_service_is_the_baseline(run, campaign, tmp_path):
     assert baseline.problem == ""
     assert baseline.auc_drop.high < 0
     assert read_verdict(blessing.uri).blessed
+
+
+def test_each_model_is_loaded_once_for_all_files(run, campaign, tmp_path, monkeypatch):
+    root = tmp_path / "models"
+    campaign.save_model(root / "click_model" / "1", sharpness=0.3)
+    complete(root / "click_model" / "1")
+    loaded = []
+
+    class Counted(ClickModel):
+        def __init__(self, folder):
+            loaded.append(folder)
+            super().__init__(folder)
+
+    monkeypatch.setattr(scoring, "ClickModel", Counted)
+    run(serving_root=root)
+    assert len(loaded) == 2
+    assert len(set(loaded)) == 2
 
 
 def test_tfma_reads_metrics_and_verdict(run):
