@@ -32,7 +32,8 @@ from tensorflow.core.protobuf import config_pb2
 
 from components import features
 from components.serving_root import in_service
-from components.trainer.recommender import Catalogue, read_catalogue, replace_catalogue
+from components.trainer.catalogue import Catalogue
+from components.trainer.recommender import read_catalogue, replace_catalogue
 from serving.server.c_api import Tensor
 from serving.server.saved_model import SavedModel
 from serving.towers import Floats

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
-
-from components import signature_names
-
-
-def input_types(signature: Any) -> dict[str, tf.DType]:
-    """Returns the columns that a signature takes in the order of their names, with their types."""
-    specs = signature_names.inputs_of(signature)
-    return {name: specs[name].dtype for name in sorted(specs)}
 
 
 def to_tensor(column: pa.ChunkedArray, dtype: tf.DType) -> tf.Tensor:

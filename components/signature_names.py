@@ -11,10 +11,12 @@ import keyword
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _STAND_IN = "utf8_"
 # Names that differ in upper and lower case only are one to TensorFlow's graphs.
@@ -40,6 +42,7 @@ def trace(
     function: Callable[..., Mapping[str, tf.Tensor]], inputs: Mapping[str, tf.TensorSpec]
 ) -> Any:
     """Traces a function that takes `inputs` by name; the concrete function takes the arguments."""
+    import tensorflow as tf  # here alone: those who read a name need no more than its protos
 
     def by_argument(**values: tf.Tensor) -> Mapping[str, tf.Tensor]:
         return function(**{column(name): value for name, value in values.items()})

@@ -18,7 +18,8 @@ import tensorflow as tf
 from components.features import MODELS, RECOMMENDER, Columns
 from components.pusher.publish import publish
 from components.raw_columns import to_tensor
-from components.trainer.recommender import Catalogue, read_catalogue, replace_catalogue
+from components.trainer.catalogue import Catalogue
+from components.trainer.recommender import catalogue_of, read_catalogue, replace_catalogue
 from serving.raw_rows import read_ads
 from serving.towers import Floats, Towers
 
@@ -100,9 +101,12 @@ def _values(column: np.ndarray) -> pa.Array:
 
 
 def _catalogue(ads: pa.Table, embeddings: Floats, towers: Towers) -> Catalogue:
-    inputs = {name: to_tensor(ads[name], dtype) for name, dtype in towers.item_tower.inputs.items()}
+    inputs = {
+        name: to_tensor(ads[name], tf.as_dtype(dtype))
+        for name, dtype in towers.item_tower.inputs.items()
+    }
     ad_ids = to_tensor(ads[towers.columns.ad_id], tf.string)
-    return Catalogue.of(towers.columns, ad_ids, inputs, embeddings)
+    return catalogue_of(towers.columns, ad_ids, inputs, embeddings)
 
 
 def _keys(ads: pa.Table) -> list[tuple[str | float | None, ...]]:

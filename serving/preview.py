@@ -13,15 +13,16 @@ from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
 from components.errors import InputError
 from components.evaluator.slices import Slice, label, slices
 from components.example_gen.csv_types import TEXT, Types
 from components.features import RECOMMENDER
-from components.trainer.recommender import Catalogue, read_catalogue
+from components.trainer.catalogue import VARIABLES, Catalogue
 from serving.raw_rows import RawRows, types_for
-from serving.towers import Floats, Towers
+from serving.server.c_api import Checkpoint
+from serving.server.status import ServingError
+from serving.towers import Floats, Towers, sigmoid
 
 EVERYONE = "everyone"
 
@@ -152,7 +153,7 @@ class Previewer:
     def __init__(self, towers: Towers, running: Catalogue, audience: Audience) -> None:
         self._towers = towers
         self._running = running
-        self._users = tf.constant(towers.embed_users(audience.users))
+        self._users = towers.embed_users(audience.users)
         parts = [np.arange(len(audience.users)), *(part.rows for part in audience.segments)]
         self._names = [EVERYONE, *(label(part.where) for part in audience.segments)]
         self._shares = np.array([len(part) for part in parts]) / len(audience.users)
@@ -257,8 +258,7 @@ class Previewer:
         parts = []
         for start in range(0, len(ads), _ADS_TOGETHER):
             some = ads[start : start + _ADS_TOGETHER]
-            probabilities = tf.sigmoid(tf.matmul(self._users, some, transpose_b=True))
-            parts.append(self._means @ probabilities.numpy())
+            parts.append(self._means @ sigmoid(self._users @ some.T))
         return np.concatenate(parts, axis=1)
 
 
@@ -272,7 +272,12 @@ def _typed(columns: Mapping[str, Sequence[str | None]], types: Types) -> pa.Tabl
 
 
 def _running(towers: Towers) -> Catalogue:
-    return read_catalogue(towers.in_service.folder(RECOMMENDER))
+    folder = towers.in_service.folder(RECOMMENDER)
+    try:
+        variables = Checkpoint(folder / VARIABLES)
+        return Catalogue.of_variables(variables.names, variables.read)
+    except ServingError as error:
+        raise InputError(f"{folder}: {error.message}") from None
 
 
 def _evenly(rows: RawRows, step: int) -> pa.Table:

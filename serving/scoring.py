@@ -17,18 +17,21 @@ from typing import BinaryIO, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import tensorflow as tf
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from components.errors import InputError
 from components.features import AD_IDS, MODEL_VERSION, PROBABILITIES
 from components.output_file import output_folder
 from serving.raw_rows import RawRows, read_ads, typed
-from serving.towers import Floats, Towers
+from serving.towers import Floats, Towers, sigmoid
 
 _USERS = 8192  # Most users of a block.
 _BLOCK = 1 << 24  # Most scores of a block, 64 MiB.
 _TILE = 1 << 21  # Scores that are computed in one call: what the caches of a core can hold.
 WORKERS = min(8, os.cpu_count() or 1)  # Each holds a block.
+
+Integers = NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -76,26 +79,21 @@ class EveryAd:
 
     def __init__(self, ads: Ads) -> None:
         self._ids = ads.ids
-        self.users = _power_of_two(min(_USERS, _BLOCK // len(ads.ids)))
-        # All calls have one shape, because XLA compiles each shape anew.
-        tile = _TILE // self.users
-        starts = range(0, len(ads.ids), tile)
-        self._tiles = [_padded(ads.embeddings[start : start + tile], tile) for start in starts]
+        self._embeddings = ads.embeddings
+        self.users = max(1, min(_USERS, _BLOCK // len(ads.ids)))
 
     def probabilities(self, users: Floats) -> Iterator[Floats]:
-        """Yields arrays [ads, users]: the ads in their order, the n users; both, then padding."""
-        block = _padded(users, self.users)
-        for tile in self._tiles:
-            yield np.asarray(_sigmoid_of_product(tile, block))
+        """Yields arrays [ads, n], the ads in their order, for the n users."""
+        tile = max(1, _TILE // len(users))
+        for start in range(0, len(self._ids), tile):
+            yield sigmoid(self._embeddings[start : start + tile] @ users.T)
 
     def score(self, users: Floats) -> pa.Table:
         columns: list[pa.Array] = []
         for tile in self.probabilities(users):
             flat = pa.array(tile.ravel())
-            columns += [
-                flat.slice(start, len(users)) for start in range(0, len(flat), tile.shape[1])
-            ]
-        return pa.Table.from_arrays(columns[: len(self._ids)], self._ids)
+            columns += [flat.slice(start, len(users)) for start in range(0, len(flat), len(users))]
+        return pa.Table.from_arrays(columns, self._ids)
 
     def check(self, names: Iterable[str]) -> None:
         both = sorted(set(names) & set(self._ids))
@@ -117,17 +115,15 @@ class BestAds:
     def __init__(self, ads: Ads, k: int) -> None:
         self.users = _USERS
         self._ids = pa.array(ads.ids, pa.string())
-        self._embeddings = tf.constant(ads.embeddings)
+        self._embeddings = ads.embeddings
         self._k = min(k, len(ads.ids))
-        self._tile = _power_of_two(min(_USERS, _TILE // len(ads.ids)))
 
     def score(self, users: Floats) -> pa.Table:
-        starts = range(0, len(users), self._tile)
-        tiles = [_padded(users[start : start + self._tile], self._tile) for start in starts]
-        best = [_best(tile, self._embeddings, self._k) for tile in tiles]
-        kept = len(users) * self._k
-        probabilities = np.concatenate([part for part, _ in best]).ravel()[:kept]
-        ads = self._ids.take(pa.array(np.concatenate([part for _, part in best]).ravel()[:kept]))
+        tile = max(1, _TILE // len(self._ids))
+        starts = range(0, len(users), tile)
+        best = [self._best(users[start : start + tile]) for start in starts]
+        probabilities = np.concatenate([part for part, _ in best]).ravel()
+        ads = self._ids.take(pa.array(np.concatenate([part for _, part in best]).ravel()))
         offsets = pa.array(np.arange(len(users) + 1, dtype=np.int32) * self._k)
         return pa.table(
             {
@@ -135,6 +131,17 @@ class BestAds:
                 PROBABILITIES: pa.ListArray.from_arrays(offsets, pa.array(probabilities)),
             }
         )
+
+    def _best(self, users: Floats) -> tuple[Floats, Integers]:
+        """Returns the k highest probabilities [n, k], best first, and whose they are [n, k]."""
+        logits: Floats = users @ self._embeddings.T
+        rest = len(self._ids) - self._k
+        ads = np.argpartition(logits, rest, axis=1)[:, rest:]
+        ads.sort(axis=1)  # of equal ones, the first in the catalogue is the better
+        chosen = np.take_along_axis(logits, ads, axis=1)
+        order = np.argsort(-chosen, axis=1, kind="stable")
+        best = np.take_along_axis(chosen, order, axis=1)
+        return sigmoid(best), np.take_along_axis(ads, order, axis=1)
 
     def check(self, names: Iterable[str]) -> None:
         both = sorted(set(names) & {AD_IDS, PROBABILITIES})
@@ -187,7 +194,8 @@ def _score(serving_root: Path, users: Path, ads: Path, folder: Path, best: int |
             write_parquet(with_scores(block, scores, towers.version), file)
 
     pending: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(WORKERS) as pool:
+    # A product's threads would wait for those of the other workers.
+    with threadpool_limits(1), ThreadPoolExecutor(WORKERS) as pool:
         for number, block in enumerate(in_blocks(rows.texts(), scorer.users)):
             if len(pending) == WORKERS:
                 pending.popleft().result()
@@ -228,26 +236,3 @@ def in_blocks(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
             rest = rest.slice(rows)
     if rest is not None and len(rest):
         yield rest
-
-
-@tf.function(jit_compile=True)
-def _sigmoid_of_product(ads: tf.Tensor, users: tf.Tensor) -> tf.Tensor:
-    """Returns probabilities [ads, users]."""
-    # The sigmoid, through a function that was measured to be a third quicker under XLA.
-    return 0.5 + 0.5 * tf.tanh(0.5 * tf.matmul(ads, users, transpose_b=True))
-
-
-@tf.function(jit_compile=True)
-def _best(users: tf.Tensor, ads: tf.Tensor, k: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the k highest probabilities [users, k] and whose they are [users, k]."""
-    best = tf.math.top_k(tf.matmul(users, ads, transpose_b=True), k)
-    return tf.sigmoid(best.values), best.indices
-
-
-def _padded(rows: Floats, size: int) -> tf.Tensor:
-    return tf.constant(np.pad(rows, [(0, size - len(rows)), (0, 0)]))
-
-
-def _power_of_two(most: int) -> int:
-    """Returns the highest power of 2 that is at most `most`, at least 1."""
-    return 1 << max(most.bit_length() - 1, 0)

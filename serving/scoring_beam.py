@@ -26,10 +26,11 @@ from components.example_gen.csv_types import TEXT, Types
 from components.example_gen.input_files import read_header
 from components.example_gen.layout import is_data
 from components.example_gen.settings import ReadingSettings
-from components.features import USER_TOWER, Columns
+from components.features import LOGIT_EMBEDDING, USER_TOWER, Columns
+from serving.exported import Exported
 from serving.raw_rows import typed, types_for
 from serving.scoring import Ads, Scored, in_blocks, make_scorer, with_scores, write_parquet
-from serving.towers import Tower, Towers
+from serving.towers import Towers
 
 _USERS = "users"
 _PARTIAL = ".partial"  # The folder of what is written, until all is.
@@ -132,12 +133,13 @@ class _Score(beam.DoFn):
                 path = Path(folder, name)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            self._loaded = Tower(folder, batch_size=8192)
+            self._loaded = Exported(Path(folder))
         self._scorer = make_scorer(self._ads, self._best)
 
     def process(self, part: _Part) -> None:
         name, users = part
-        scores = self._scorer.score(self._loaded.embed(typed(users, self._types, name)))
+        embeddings = self._loaded.call(typed(users, self._types, name), LOGIT_EMBEDDING)
+        scores = self._scorer.score(embeddings)
         with FileSystems.create(FileSystems.join(self._out, name)) as file:
             write_parquet(with_scores(users, scores, self._version), file)
         Metrics.counter(__name__, _USERS).inc(len(users))

@@ -1,4 +1,7 @@
-"""The pushed towers, called without a server: tables of raw columns in, logit embeddings out."""
+"""The pushed towers, called without a server: tables of raw columns in, logit embeddings out.
+
+They run in TensorFlow's C library, as in the server; nothing here imports TensorFlow's Python.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import tensorflow as tf
-import tensorflow_text  # noqa: F401  registers the tokenizer's ops
 from numpy.typing import NDArray
 
-from components import signature_names
 from components.ad_text import joined
-from components.features import ITEM_TOWER, LOGIT_EMBEDDING, RAW_SIGNATURE, USER_TOWER, Columns
-from components.raw_columns import input_types, to_tensor
+from components.features import ITEM_TOWER, LOGIT_EMBEDDING, USER_TOWER, Columns
 from components.serving_root import Version, in_service
+from serving.exported import Exported
 
 Floats = NDArray[np.float32]
 
@@ -23,34 +23,13 @@ _USERS_A_BATCH = 8192
 _ADS_A_BATCH = 256
 
 
-class Tower:
-    """One exported tower.
-
-    Args:
-        folder: its SavedModel, a path or a URI.
-        batch_size: rows that are embedded in one call.
-
-    Attributes:
-        inputs: the columns that it takes, with their types.
-    """
-
-    def __init__(self, folder: str, batch_size: int) -> None:
-        self._model = tf.saved_model.load(folder)
-        self._signature = self._model.signatures[RAW_SIGNATURE]
-        self._batch_size = batch_size
-        self.inputs = input_types(self._signature)
-
-    def embed(self, rows: pa.Table) -> Floats:
-        """Returns the logit embeddings [N, D] of `rows` [N]; null is a missing value."""
-        inputs = {name: to_tensor(rows[name], dtype) for name, dtype in self.inputs.items()}
-        width = self._signature.structured_outputs[LOGIT_EMBEDDING].shape[1]
-        embeddings = np.empty((len(rows), width), np.float32)
-        for start in range(0, len(rows), self._batch_size):
-            part = slice(start, start + self._batch_size)
-            rows_of_part = {name: column[part] for name, column in inputs.items()}
-            answer = signature_names.call(self._signature, rows_of_part)
-            embeddings[part] = answer[LOGIT_EMBEDDING]
-        return embeddings
+def sigmoid(logits: Floats) -> Floats:
+    """Returns the probabilities of logits [...], in their place: there may be millions."""
+    np.negative(logits, out=logits)
+    with np.errstate(over="ignore"):  # infinity becomes a probability of 0
+        np.exp(logits, out=logits)
+    logits += 1
+    return np.reciprocal(logits, out=logits)
 
 
 class Towers:
@@ -78,19 +57,19 @@ class Towers:
         self.version = self.in_service.number
         folder = self.in_service.folder(USER_TOWER)
         self.columns = Columns.of_model(folder)
-        self.user_tower = Tower(str(folder), _USERS_A_BATCH)
-        self.item_tower = Tower(self.in_service.folders[ITEM_TOWER], _ADS_A_BATCH)
+        self.user_tower = Exported(folder, batch_size=_USERS_A_BATCH)
+        self.item_tower = Exported(self.in_service.folder(ITEM_TOWER), batch_size=_ADS_A_BATCH)
 
     def embed_users(self, users: pa.Table) -> Floats:
         """Returns the logit embeddings [N, D] of users."""
-        return self.user_tower.embed(users)
+        return self.user_tower.call(users, LOGIT_EMBEDDING)
 
     def embed_ads(self, ads: pa.Table) -> Floats:
         """Returns the logit embeddings [N, D] of ads."""
         # Like lengths together: BERT pads the texts of a call to the longest of them.
         texts = joined(ads, self.columns.ad_texts)
         order = pc.sort_indices(pc.utf8_length(texts)).to_numpy()
-        embeddings = self.item_tower.embed(ads.take(order))
+        embeddings = self.item_tower.call(ads.take(order), LOGIT_EMBEDDING)
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return embeddings[back]

@@ -27,7 +27,8 @@ from components.features import (
     USER_TOWER,
     Columns,
 )
-from components.trainer.recommender import Catalogue, export_recommender
+from components.trainer.catalogue import Catalogue
+from components.trainer.recommender import catalogue_of, export_recommender
 from components.trainer.saved_model import ExportedModule, missing
 from components.trainer.transform_graph import Column, TransformGraph
 from components.trainer.two_tower import TwoTower
@@ -165,7 +166,7 @@ class Exporter:
             self._model.item_logit_embedding(*self._ads(self._transform.from_request(some)))
             for some in tf.data.Dataset.from_tensor_slices(ads).batch(1024)
         ]
-        return Catalogue.of(
+        return catalogue_of(
             self._columns,
             tf.constant(columns[self._columns.ad_id], tf.string),
             ads,

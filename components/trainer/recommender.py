@@ -5,10 +5,8 @@ The catalogue is variables beside the graph, so that another one can take its pl
 
 from __future__ import annotations
 
-import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +30,12 @@ from components.features import (
     K,
 )
 from components.trainer.bounds import axes_of, outlines_of, upper_bounds
+from components.trainer.catalogue import VARIABLES, Catalogue
 from components.trainer.saved_model import ExportedModule, missing
 from components.transform.lookup import lookup_rows, sort_by_fingerprint
 
 # With fewer ads every one is looked at; and for several users at a time, who share the reading.
 _MANY = 1 << 14
-
-# Names in the file of a recommender's variables.
-_OF_TABLE = re.compile(r"table/(.+)/\.ATTRIBUTES/VARIABLE_VALUE")
-_ATTRIBUTES = "attributes/"
 
 
 def export_recommender(
@@ -99,69 +94,31 @@ def export_recommender(
     module.save(folder, columns, {**missing(user_inputs), **anything})
 
 
-@dataclass(frozen=True)
-class Catalogue:
-    """The ads that a recommender chooses from.
+def catalogue_of(
+    columns: Columns, ad_ids: tf.Tensor, ads: Mapping[str, tf.Tensor], embeddings: np.ndarray
+) -> Catalogue:
+    """Makes a catalogue of n ads.
 
-    Attributes:
-        ad_ids: [n] ids, each once.
-        texts: [n] their texts, see ad_text.joined.
-        embeddings: [n, D] float32 logit embeddings, as the item tower returns them.
-        attributes: [n] by column, as a request has it: what else the item tower takes of them,
-            their attributes, and each text where an ad has several.
+    Args:
+        columns: which columns hold the texts and the ids.
+        ad_ids: each once [n].
+        ads: what the item tower takes of them, [n] by column.
+        embeddings: their logit embeddings [n, D] float32.
     """
-
-    ad_ids: Sequence[bytes]
-    texts: Sequence[bytes]
-    embeddings: np.ndarray
-    attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    @staticmethod
-    def of(
-        columns: Columns, ad_ids: tf.Tensor, ads: Mapping[str, tf.Tensor], embeddings: np.ndarray
-    ) -> Catalogue:
-        """Makes a catalogue of n ads.
-
-        Args:
-            columns: which columns hold the texts and the ids.
-            ad_ids: each once [n].
-            ads: what the item tower takes of them, [n] by column.
-            embeddings: their logit embeddings [n, D] float32.
-        """
-        texts = joined_tensor([ads[name] for name in columns.ad_texts])
-        attributes = {
-            name: values.numpy()
-            for name, values in ads.items()
-            if name not in (columns.ad_id, columns.text)
-        }
-        return Catalogue(ad_ids.numpy().tolist(), texts.numpy().tolist(), embeddings, attributes)
-
-    def columns(self, columns: Columns) -> dict[str, np.ndarray]:
-        """Returns the columns of the ads by their names."""
-        named = {columns.ad_id: self.ad_ids}
-        if isinstance(columns.text, str):
-            named[columns.text] = self.texts
-        return {name: np.array(each, object) for name, each in named.items()} | {**self.attributes}
+    texts = joined_tensor([ads[name] for name in columns.ad_texts])
+    attributes = {
+        name: values.numpy()
+        for name, values in ads.items()
+        if name not in (columns.ad_id, columns.text)
+    }
+    return Catalogue(ad_ids.numpy().tolist(), texts.numpy().tolist(), embeddings, attributes)
 
 
 def read_catalogue(recommender: Path) -> Catalogue:
     """Returns the ads of the recommender in the folder `recommender`."""
     # From the file of its variables: to load the graph takes a hundred times as long.
-    variables = tf.train.load_checkpoint(str(recommender / "variables" / "variables"))
-    table = {
-        of_table[1]: variables.get_tensor(key)
-        for key in sorted(variables.get_variable_to_shape_map())
-        if (of_table := _OF_TABLE.fullmatch(key))
-    }
-    # A recommender of an earlier release has no attributes.
-    attributes = {
-        signature_names.column(name.removeprefix(_ATTRIBUTES)): values
-        for name, values in table.items()
-        if name.startswith(_ATTRIBUTES)
-    }
-    return Catalogue(
-        table["ad_ids"].tolist(), table["texts"].tolist(), table["embeddings"], attributes
-    )
+    variables = tf.train.load_checkpoint(str(recommender / VARIABLES))
+    return Catalogue.of_variables(variables.get_variable_to_shape_map(), variables.get_tensor)
 
 
 def replace_catalogue(recommender: Path, catalogue: Catalogue, folder: Path) -> None:

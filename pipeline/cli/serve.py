@@ -90,6 +90,7 @@ def console(
 ) -> None:
     """Serve a page on this machine where a copywriter tries texts, beside the models' API."""
     with quiet():
+        import_protos_only()
         from components.pusher.work_folder import finish_push
         from serving.console.app import PATH
         from serving.console.app import Console as TextConsole
@@ -123,6 +124,7 @@ def preview(
 ) -> None:
     """Preview who would click a text, by segment, beside the running ads."""
     with quiet():
+        import_protos_only()
         from serving import preview_output
         from serving.preview import Previewer
 
@@ -163,6 +165,7 @@ def score(
     """Score every ad for every user, or find the best ads of each."""
     start = time.monotonic()
     with quiet():
+        import_protos_only()
         if runner is None:
             from serving.scoring import score as score_here
 

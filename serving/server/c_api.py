@@ -1,4 +1,4 @@
-"""TensorFlow's C API (tensorflow/c/c_api.h), as far as a server needs it.
+"""TensorFlow's C API (tensorflow/c/c_api.h), as far as a server needs it; and its variables' files.
 
 TF Serving calls the same functions in C++: tensors are parsed, sessions loaded and run by the same
 code, with the same messages. And a process that needs no more of TensorFlow than this library and
@@ -45,8 +45,12 @@ class Output(ctypes.Structure):
 # What each function returns, and takes.
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "TF_AllocateTensor": (_pointer, [_int, _pointer, _int, _size]),
+    "TF_CheckpointReaderGetTensor": (_pointer, [_pointer, _chars, _pointer]),
+    "TF_CheckpointReaderGetVariable": (_chars, [_pointer, _int]),
+    "TF_CheckpointReaderSize": (_int, [_pointer]),
     "TF_CloseSession": (None, [_pointer, _pointer]),
     "TF_DeleteBuffer": (None, [_pointer]),
+    "TF_DeleteCheckpointReader": (None, [_pointer]),
     "TF_DeleteGraph": (None, [_pointer]),
     "TF_DeleteSession": (None, [_pointer, _pointer]),
     "TF_DeleteSessionOptions": (None, [_pointer]),
@@ -63,6 +67,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "TF_Message": (_chars, [_pointer]),
     "TF_NewBuffer": (_pointer, []),
     "TF_NewBufferFromString": (_pointer, [_chars, _size]),
+    "TF_NewCheckpointReader": (_pointer, [_chars, _pointer]),
     "TF_NewGraph": (_pointer, []),
     "TF_NewSessionOptions": (_pointer, []),
     "TF_NewStatus": (_pointer, []),
@@ -227,6 +232,42 @@ class Tensor:
 
     def __del__(self) -> None:
         self._api.TF_DeleteTensor(self.pointer)
+
+
+class Checkpoint:
+    """Variables in the files that TensorFlow keeps them in (tensorflow/c/c_api_experimental.h).
+
+    Args:
+        prefix: of the files.
+
+    Attributes:
+        names: of the variables.
+
+    Raises:
+        ServingError: they cannot be read.
+    """
+
+    def __init__(self, prefix: Path) -> None:
+        self._api = api = _library()
+        with _Status(api) as status:
+            self._reader = api.TF_NewCheckpointReader(str(prefix).encode(), status)
+        numbers = range(api.TF_CheckpointReaderSize(self._reader))
+        found = [api.TF_CheckpointReaderGetVariable(self._reader, number) for number in numbers]
+        self.names = [name.decode() for name in found]
+
+    def read(self, name: str) -> np.ndarray:
+        """Returns the value of a variable.
+
+        Raises:
+            ServingError: it cannot be read.
+        """
+        with _Status(self._api) as status:
+            tensor = self._api.TF_CheckpointReaderGetTensor(self._reader, name.encode(), status)
+        return Tensor(tensor).array()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_reader"):
+            self._api.TF_DeleteCheckpointReader(self._reader)
 
 
 class Session:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -231,6 +233,31 @@ def test_the_command(root: Path, ads: Path, tmp_path: Path, runner: list[str]) -
     given = ["--models", root, "--users", people, "--ads", ads, "--out", out, "--best", 2]
     assert twotower("score", *given, *runner).startswith("20 users x 13 ads by version 1 in ")
     assert pq.read_table(out).num_rows == 20
+
+
+def test_commands_load_none_of_tensorflows_python(root: Path, ads: Path, tmp_path: Path) -> None:
+    people = write_csv(tmp_path / "users.csv", users(5))
+    of_both = ["--models", root, "--users", people]
+    for command in (
+        ["score", *of_both, "--ads", ads, "--out", tmp_path / "out"],
+        ["preview", "Fresh pasta", *of_both],
+    ):
+        code = (
+            "import sys; from typer.testing import CliRunner; from pipeline.cli import app;"
+            f"assert CliRunner().invoke(app, {list(map(str, command))}).exit_code == 0;"
+            "print({'tensorflow.python', 'keras'} & set(sys.modules))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == "set()"
+
+
+def test_sure_clicks_are_told_apart() -> None:
+    ad = np.array([[40.0], [60.0], [50.0], [60.0]], np.float32)
+    best = BestAds(Ads(["a", "b", "c", "d"], ad), 3).score(np.ones((1, 1), np.float32))
+    assert best["ad_ids"].to_pylist() == [["b", "d", "c"]]
+    assert best["probabilities"].to_pylist() == [[1.0, 1.0, 1.0]]
 
 
 @given(data=st.data(), people=st.integers(1, 16), ads=st.integers(1, 40), k=st.integers(1, 50))

@@ -23,7 +23,8 @@ from components.features import (
 )
 from components.trainer import recommender
 from components.trainer.bounds import axes_of, outlines_of, upper_bounds
-from components.trainer.recommender import Catalogue, export_recommender, replace_catalogue
+from components.trainer.catalogue import Catalogue
+from components.trainer.recommender import export_recommender, replace_catalogue
 
 DIMENSIONS = 34
 USERS = 6

@@ -24,7 +24,8 @@ from components.features import (
     USER_TOWER,
     Columns,
 )
-from components.trainer.recommender import Catalogue, read_catalogue, replace_catalogue
+from components.trainer.catalogue import Catalogue
+from components.trainer.recommender import read_catalogue, replace_catalogue
 from components.validator import model_server, trials, validate
 from components.validator.settings import ValidatorSettings
 from components.validator.trials import read_rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from serving.server.c_api import Tensor
+from serving.server.c_api import Checkpoint, Tensor
 from serving.server.status import ServingError
 from serving.server.tensors import write
 from tests.serving.server.test_fuzz import TENSORS
@@ -58,3 +59,29 @@ def test_a_tensor_larger_than_any_message_is_refused() -> None:
     proto.tensor_shape.dim.add(size=2**40)
     with pytest.raises(ServingError, match="too large"):
         Tensor.of_proto(proto)
+
+
+def test_variables_are_read_as_tensorflow_reads_them(tmp_path: Path) -> None:
+    values = {
+        "numbers": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3),
+        "counts": np.array([2**62, -1]),
+        "texts": np.array([b"", b"caf\xc3\xa9", b"x" * 100], object),
+        "none": np.zeros((0, 4), np.float32),
+    }
+    variables = {name: tf.Variable(value) for name, value in values.items()}
+    prefix = tf.train.Checkpoint(**variables).write(str(tmp_path / "variables"))
+    theirs = tf.train.load_checkpoint(prefix)
+    ours = Checkpoint(Path(prefix))
+    assert sorted(ours.names) == sorted(theirs.get_variable_to_shape_map())
+    for name in values:
+        key = f"{name}/.ATTRIBUTES/VARIABLE_VALUE"
+        np.testing.assert_array_equal(ours.read(key), theirs.get_tensor(key))
+        assert ours.read(key).shape == values[name].shape
+
+
+def test_variables_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ServingError):
+        Checkpoint(tmp_path / "absent")
+    prefix = tf.train.Checkpoint(a=tf.Variable(1.0)).write(str(tmp_path / "variables"))
+    with pytest.raises(ServingError):
+        Checkpoint(Path(prefix)).read("b")
