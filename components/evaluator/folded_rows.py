@@ -249,7 +249,7 @@ class _Part(NamedTuple):
         if sum(column.nbytes for column in there.values()) < _LEAST_COMPRESSED:
             return self
         rows = pa.record_batch({name: pa.array(column) for name, column in there.items()})
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, rows.schema, options=options) as stream:
             stream.write(rows)
