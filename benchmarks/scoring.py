@@ -17,7 +17,6 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +27,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from serving.scoring import WORKERS, Ads, BestAds, EveryAd, Scorer, write_parquet
+from serving.scoring import Ads, BestAds, EveryAd, Scorer, workers, write_parquet
 from serving.towers import Floats
 
 WIDTH = 32
@@ -66,7 +65,6 @@ def main(
             ),
         }
         check(every.score(logits[:100]), recipe(user[:100], ad, ids))
-        best.score(logits[:100])  # compiles it
         for name, (mine, theirs) in works.items():
             speeds = users * ads / np.array(take_turns([mine, theirs], repeats)) / 1e6
             fast, slow = np.median(speeds, axis=1)
@@ -95,7 +93,7 @@ def logit_users(users: Floats) -> Floats:
 def in_blocks(users: Floats, scorer: Scorer, work: Callable[[Floats], object]) -> None:
     """Does `work` on all users, in blocks and threads as `twotower score` does."""
     starts = range(0, len(users), scorer.users)
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with workers() as pool:
         deque(pool.map(lambda start: work(users[start : start + scorer.users]), starts), maxlen=0)
 
 

@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -29,7 +30,7 @@ from serving.towers import Floats, Towers, sigmoid
 _USERS = 8192  # Most users of a block.
 _BLOCK = 1 << 24  # Most scores of a block, 64 MiB.
 _TILE = 1 << 21  # Scores that are computed in one call: what the caches of a core can hold.
-WORKERS = min(8, os.cpu_count() or 1)  # Each holds a block.
+_WORKERS = min(8, os.cpu_count() or 1)  # Each holds a block.
 
 Integers = NDArray[np.integer]
 
@@ -194,15 +195,22 @@ def _score(serving_root: Path, users: Path, ads: Path, folder: Path, best: int |
             write_parquet(with_scores(block, scores, towers.version), file)
 
     pending: deque[Future[None]] = deque()
-    # A product's threads would wait for those of the other workers.
-    with threadpool_limits(1), ThreadPoolExecutor(WORKERS) as pool:
+    with workers() as pool:
         for number, block in enumerate(in_blocks(rows.texts(), scorer.users)):
-            if len(pending) == WORKERS:
+            if len(pending) == _WORKERS:
                 pending.popleft().result()
             pending.append(pool.submit(write, number, block))
     for future in pending:
         future.result()
     return Scored(rows.count, len(catalogue.ids), towers.version)
+
+
+@contextmanager
+def workers() -> Iterator[ThreadPoolExecutor]:
+    """Threads that score blocks of users, of which each has a core for itself."""
+    # A product's own threads would wait for those of the other workers.
+    with threadpool_limits(1), ThreadPoolExecutor(_WORKERS) as pool:
+        yield pool
 
 
 def make_scorer(ads: Ads, best: int | None) -> Scorer:

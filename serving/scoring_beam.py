@@ -19,6 +19,7 @@ import pyarrow as pa
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
+from threadpoolctl import threadpool_limits
 
 from components.errors import InputError
 from components.example_gen.csv_reader import read_batches
@@ -135,6 +136,7 @@ class _Score(beam.DoFn):
                 path.write_bytes(content)
             self._loaded = Exported(Path(folder))
         self._scorer = make_scorer(self._ads, self._best)
+        threadpool_limits(1)  # for good: the runner has a worker a core
 
     def process(self, part: _Part) -> None:
         name, users = part
