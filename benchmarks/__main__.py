@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, list[str]] = {
     "edit": [],
     "pipeline_vs_stock_tfx": [],
     "growth": [],
+    "limits": [],
     "memory": [],
     "window": [],
     "example_gen": [],

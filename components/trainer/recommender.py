@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_text  # noqa: F401  registers the ops of a recommender that is loaded
 
 from components import signature_names
 from components.ad_text_tensors import joined_tensor

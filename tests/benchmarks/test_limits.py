@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from benchmarks import limits
+from components.transform.minilm import MiniLM
+
+
+def test_the_work_of_a_text_is_that_of_its_tokens(tmp_path: Path) -> None:
+    csv = tmp_path / "ads.csv"
+    pd.DataFrame({"text": ["One ad", "One ad", "Another, with more words in it"]}).to_csv(csv)
+    found = limits._operations_of_texts(csv)
+
+    # Of 4 and 9 tokens: each multiplied with every weight of a dense layer, and added up.
+    weights = [
+        weight
+        for weight in MiniLM(128).variables
+        if "dense.weight" in weight.name or "self." in weight.name and "weight" in weight.name
+    ]
+    count = sum(int(tf.size(weight)) for weight in weights)
+    assert count == 6 * 12 * 384**2
+    assert found == pytest.approx(2 * count * (4 + 9))
