@@ -7,17 +7,19 @@ After a run of the pipeline, the same process does, one after another: read the 
 keep nothing; multiply matrices of the shapes that BERT and the towers have most; read the examples
 from disk into Arrow; score those of the eval split with the pushed click model. A share is the
 node's pace by that. Floating point operations are those of the dense layers: of a text, by its
-tokens; of an example, as many as if no step had an ad twice, so that is the most they can be.
+tokens; of a step, by its rows and its distinct ads, there and back.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 import pyarrow.csv as arrow_csv
 import tensorflow as tf
@@ -31,6 +33,7 @@ from components.evaluator.score import ClickModel, to_table
 from components.example_blocks import read_blocks
 from components.features import CLICK_MODEL, EVAL, TRAIN, Columns
 from components.serving_root import in_service
+from components.trainer.settings import ModelSettings
 from components.transform.minilm import MiniLM
 from components.transform.settings import TextEncoderSettings
 from pipeline.quiet import output_to
@@ -88,7 +91,8 @@ def _paces(record: RunRecord, csv: Path, serving_root: Path) -> Iterator[Pace]:
     yield Pace("transform: BERT", "GFLOP/s", operations / embedded(record)[1], _product(*_BERT))
 
     facts = training_facts(record)
-    operations = 6 * facts["parameters"] * facts["rows"] * Training().epochs / 1e9
+    steps = facts["rows"] * Training().epochs / Training().batch_size
+    operations = steps * _operations_of_step(csv) / 1e9
     yield Pace("trainer: fit", "GFLOP/s", operations / facts["seconds"], _product(*_TOWERS))
 
     examples = record.output("example_gen", "examples")
@@ -113,6 +117,23 @@ def _operations_of_texts(csv: Path) -> float:
     tokens = MiniLM(TextEncoderSettings().max_tokens).lengths(tf.constant(texts)).numpy().sum()
     # Four square matrices of attention, and two four times as wide.
     return float(tokens) * 2 * 12 * _WIDTH**2 * _LAYERS
+
+
+def _operations_of_step(csv: Path) -> float:
+    rows, towers = Training().batch_size, ModelSettings()
+    shown = pd.read_csv(csv, usecols=[Columns().ad_id])[Columns().ad_id].sample(
+        frac=1, random_state=1
+    )
+    ads = shown.groupby(np.arange(len(shown)) // rows).nunique().mean()
+    # A one-hot vector is not multiplied: the first layer of the user tower is a sum.
+    of_user = _weights([*towers.user_layers, towers.embedding])
+    of_ad = _weights([_WIDTH, *towers.item_layers, towers.embedding])
+    # A weight is multiplied and added once forwards, and twice backwards.
+    return float(6 * (rows * of_user + ads * of_ad))
+
+
+def _weights(widths: Sequence[int]) -> int:
+    return sum(width * units for width, units in pairwise(widths))
 
 
 def _product(rows: int, width: int, columns: int) -> float:
