@@ -49,9 +49,14 @@ from components.transform.settings import TextEncoderSettings
 from pipeline.config import load_config
 from pipeline.samples.campaign import write_campaign
 
-ROWS, ADS_OF_CAMPAIGN, CLICK_RATE = 1_000_000, 500, 0.004
+ROWS, ADS_OF_CAMPAIGN, CLICK_RATE = 5_000_000, 500, 0.004  # with fewer, chance decides
 KEPT = 0.1
-_RARE = ["trainer.epochs=4", "model.dropout=0"]
+_RARE = [
+    "trainer.epochs=8",
+    "model.dropout=0",
+    "model.user_layers=[]",
+    "model.item_layers=[128]",
+]
 
 
 def rare_clicks() -> tuple[Data, np.ndarray]:
