@@ -49,7 +49,7 @@ from components.transform.settings import TextEncoderSettings
 from pipeline.config import load_config
 from pipeline.samples.campaign import write_campaign
 
-ROWS, ADS_OF_CAMPAIGN, CLICK_RATE = 5_000_000, 500, 0.004  # with fewer, chance decides
+ROWS, ADS_OF_CAMPAIGN, CLICK_RATE = 5_000_000, 500, 0.004
 KEPT = 0.1
 _RARE = [
     "trainer.epochs=8",
@@ -74,7 +74,7 @@ def thinned(seeds: int) -> pd.DataFrame:
     found = []
     for seed in range(seeds):
         split = split_rows(data, seed)
-        draw = np.random.default_rng(seed)
+        draw = np.random.default_rng([seed, 1])  # other numbers than those of the split
         clicked = data.labels.astype(bool)
         is_kept = clicked | (draw.random(len(clicked)) < KEPT)
         weights = np.where(clicked, 1, 1 / KEPT)
