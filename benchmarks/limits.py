@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -41,8 +41,11 @@ from pipeline.run_record import RunRecord
 
 _WIDTH, _LAYERS = 384, 6  # of MiniLM
 _BERT = (2048, _WIDTH, 4 * _WIDTH)  # tokens of a batch by the widest of its layers
-_TOWERS = (1024, _WIDTH, 128)  # ads of a step by the first layer of the item tower
+# Ads of a step by the first layer of the item tower.
+_TOWERS = (Training().batch_size, _WIDTH, ModelSettings().item_layers[0])
 _REPEATS = 100
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def main(
 def _paces(record: RunRecord, csv: Path, serving_root: Path) -> Iterator[Pace]:
     seconds = {node.id: node.seconds for node in record.nodes}
     megabytes = csv.stat().st_size / 1e6
-    alone = megabytes / _seconds(lambda: _read(csv))
+    _, took = _timed(lambda: sum(len(batch) for batch in arrow_csv.open_csv(csv)))
+    alone = megabytes / took
     yield Pace("example_gen", "MB of CSV/s", megabytes / seconds["example_gen"], alone)
 
     operations = _operations_of_texts(csv) / 1e9
@@ -106,10 +110,6 @@ def _paces(record: RunRecord, csv: Path, serving_root: Path) -> Iterator[Pace]:
     scored, took = _timed(lambda: _score(model, files[EVAL]))
     reached = scored / seconds["evaluator"]
     yield Pace("evaluator", "thousand rows/s", reached / 1e3, scored / took / 1e3)
-
-
-def _read(csv: Path) -> int:
-    return sum(len(batch) for batch in arrow_csv.open_csv(csv))
 
 
 def _operations_of_texts(csv: Path) -> float:
@@ -141,7 +141,7 @@ def _product(rows: int, width: int, columns: int) -> float:
     left, right = tf.random.normal([rows, width]), tf.random.normal([width, columns])
     multiply = tf.function(tf.matmul)
     multiply(left, right)
-    took = [_seconds(lambda: multiply(left, right).numpy()) for _ in range(_REPEATS)]
+    took = [_timed(lambda: multiply(left, right).numpy())[1] for _ in range(_REPEATS)]
     return 2 * rows * width * columns / min(took) / 1e9
 
 
@@ -149,15 +149,10 @@ def _score(model: ClickModel, files: list[str]) -> int:
     return sum(len(model.score(to_table(block))) for block in read_blocks(files))
 
 
-def _timed(work: Callable[[], int]) -> tuple[int, float]:
+def _timed(work: Callable[[], _Result]) -> tuple[_Result, float]:
+    """Returns what work gives, and its seconds."""
     start = time.perf_counter()
     return work(), time.perf_counter() - start
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
