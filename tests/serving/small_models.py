@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -129,6 +131,17 @@ def twotower(*arguments: object) -> str:
         raise result.exception
     assert result.exit_code == 0, result.output
     return result.output
+
+
+def tensorflow_loaded_by(*arguments: object) -> str:
+    """Runs the command in a process of its own; names what it loads of TensorFlow's Python."""
+    code = (
+        "import sys; from typer.testing import CliRunner; from pipeline.cli import app;"
+        f"assert CliRunner().invoke(app, {[str(each) for each in arguments]}).exit_code == 0;"
+        "print({'tensorflow.python', 'keras'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def _field(value: Any) -> str:

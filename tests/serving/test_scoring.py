@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +20,14 @@ from serving import scoring
 from serving.scoring import Ads, BestAds, EveryAd, score
 from serving.scoring_beam import score_on_beam
 from tests.serving import small_models
-from tests.serving.small_models import push, twotower, users, write_ads, write_csv
+from tests.serving.small_models import (
+    push,
+    tensorflow_loaded_by,
+    twotower,
+    users,
+    write_ads,
+    write_csv,
+)
 
 # The last one is new to the models, and its name is that of no column.
 ADS = {**small_models.CATALOGUE, "brand, new": 'A text with a "quote" that nobody has seen'}
@@ -242,15 +247,7 @@ def test_commands_load_none_of_tensorflows_python(root: Path, ads: Path, tmp_pat
         ["score", *of_both, "--ads", ads, "--out", tmp_path / "out"],
         ["preview", "Fresh pasta", *of_both],
     ):
-        code = (
-            "import sys; from typer.testing import CliRunner; from pipeline.cli import app;"
-            f"assert CliRunner().invoke(app, {list(map(str, command))}).exit_code == 0;"
-            "print({'tensorflow.python', 'keras'} & set(sys.modules))"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True
-        )
-        assert done.stdout.strip() == "set()"
+        assert tensorflow_loaded_by(*command) == "set()"
 
 
 def test_sure_clicks_are_told_apart() -> None:

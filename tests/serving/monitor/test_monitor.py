@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
@@ -28,6 +26,7 @@ from serving.monitor.history import HISTORY_FILE, Entry, read_history, verdicts
 from serving.monitor.monitor import monitor
 from serving.monitor.settings import MonitorSettings
 from tests.serving.monitor.conftest import training_rows, with_columns
+from tests.serving.small_models import tensorflow_loaded_by
 
 if TYPE_CHECKING:
     from tests.serving.monitor.conftest import Watched
@@ -278,13 +277,7 @@ def test_the_command_ends_with_5_if_a_rule_fails_and_writes_all_it_says(
 def test_the_command_loads_none_of_tensorflows_python(watched: Watched, rows: pd.DataFrame) -> None:
     log, out = watched.log(rows), watched.folder / "out"
     command = ["monitor", "--models", watched.root, "--log", log, "--out", out]
-    code = (
-        "import sys; from typer.testing import CliRunner; from pipeline.cli import app;"
-        f"assert CliRunner().invoke(app, {list(map(str, command))}).exit_code == 0;"
-        "print({'tensorflow.python', 'keras'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert tensorflow_loaded_by(*command) == "set()"
 
 
 def test_what_cannot_be_measured_is_told(watched: Watched, rows: pd.DataFrame) -> None:
