@@ -12,9 +12,15 @@ import os
 import sys
 
 from components.errors import TwotowerError, printable, reason
+from pipeline.fast_exit import run_and_exit
 from pipeline.interruption import Interrupted, ignore_signals, raise_on_signals
 
 _OBJECTS_A_LOOK = 100_000  # of Python's garbage collector
+
+
+def command() -> None:
+    """What the `twotower` command calls: `main` in a process of its own."""
+    run_and_exit(main)
 
 
 def main() -> None:
@@ -58,4 +64,4 @@ def _tell(message: str, exit_code: int) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    command()

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from components.errors import reason
+from pipeline.fast_exit import run_and_exit
 from pipeline.unused import unused_left_out
 
 gc.set_threshold(100_000)  # as in the command: looks for garbage were a fifth of the imports' time
@@ -76,4 +77,4 @@ def _restore_uris(given: spec.ExecutorInput.Outputs) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    run_and_exit(lambda: main(sys.argv))
