@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -20,20 +21,17 @@ def run_and_exit(main: Callable[[], int | None]) -> None:
     Args:
         main: returns the exit code or raises SystemExit with it; None is 0.
     """
-    codes: list[int] = []
-    atexit.register(_exit, codes)  # what is registered first is called last
     try:
-        codes.append(main() or 0)
+        code = main() or 0
     except SystemExit as ended:
-        if ended.code is None or isinstance(ended.code, int):
-            codes.append(ended.code or 0)
-        raise
-    sys.exit(codes[0])
-
-
-def _exit(codes: list[int]) -> None:
-    if codes:
-        with suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(codes[0])
+        if not isinstance(ended.code, int | None):
+            raise
+        code = ended.code or 0
+    # What Python itself calls first, in this order; it has no public names for them.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from heapq import nsmallest
 from itertools import compress
 from typing import NamedTuple
 
@@ -148,8 +149,12 @@ class Rows:
         rows = np.bincount(column.eval.values, sums, len(column.names)) * ~seen
         share = rows.sum() / sums.sum()
         if share > most:
-            unseen = np.argsort(-rows)[: np.count_nonzero(rows)]
-            shown = [f"{column.names[number]:.{_SHOWN_CHARACTERS}}" for number in unseen[:_SHOWN]]
+            unseen = np.flatnonzero(rows)
+            # By name where equally frequent: threads count, and the first is now one, now another.
+            most_frequent = nsmallest(
+                _SHOWN, unseen, key=lambda number: (-rows[number], column.names[number])
+            )
+            shown = [f"{column.names[number]:.{_SHOWN_CHARACTERS}}" for number in most_frequent]
             more = ["…"] if len(unseen) > _SHOWN else []
             detail = f"{share:.1%} of the rows, at most {most:.1%}: {', '.join(shown + more)}"
             yield Finding(split=EVAL, column=name, problem=problem, detail=detail)

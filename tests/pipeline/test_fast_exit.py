@@ -23,6 +23,8 @@ def late():
     time.sleep(0.2)
     print("a thread", end=" ")
 
+atexit.register(lambda: print("an early handler", end=" "))
+
 def main():
     atexit.register(lambda: print("a handler", end=" "))
     threading.Thread(target=late).start()
@@ -31,7 +33,7 @@ def main():
 
 run_and_exit(main)
 """
-SAID = "printed a thread a handler "
+SAID = "printed a thread a handler an early handler "
 
 
 def run(end: str, stdout: object = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
