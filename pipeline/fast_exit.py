@@ -31,7 +31,7 @@ def run_and_exit(main: Callable[[], int | None]) -> None:
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     with suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None where a descriptor is closed
+            stream.flush()
         os._exit(code)
     sys.exit(code)

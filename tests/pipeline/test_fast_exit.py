@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,10 +38,16 @@ run_and_exit(main)
 SAID = "printed a thread a handler an early handler "
 
 
-def run(end: str, stdout: object = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+def run(
+    end: str, stdout: object = subprocess.PIPE, before: Callable[[], None] | None = None
+) -> subprocess.CompletedProcess[str]:
+    # Where output is not buffered, none is left to be written at the end.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return subprocess.run(
         [sys.executable, "-c", PROGRAM.format(end=end)],
         cwd=ROOT,
+        env=environment,
+        preexec_fn=before,
         stdout=stdout,  # type: ignore[call-overload]
         stderr=subprocess.PIPE,
         text=True,
@@ -75,5 +83,10 @@ def test_what_python_says_of_an_error_it_says(end: str, said: str) -> None:
 def test_output_that_cannot_be_written_is_no_success() -> None:
     with Path("/dev/full").open("w") as full:
         ended = run("return", full)
-    assert ended.returncode != 0
+    assert ended.returncode == 120
     assert "No space left on device" in ended.stderr
+
+
+def test_a_process_without_standard_output_ends_as_any_other() -> None:
+    ended = run("return 3", before=lambda: os.close(1))
+    assert (ended.returncode, ended.stderr) == (3, "")
