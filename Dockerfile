@@ -23,10 +23,12 @@ RUN pip install --no-cache-dir --require-hashes -r requirements-setup.lock \
         --python /opt/twotower/venv/bin/python -r requirements.lock
 
 FROM ${PYTHON_IMAGE}
-# Beam's entry point runs in this environment, where everything is, and makes none of its own.
+# Beam's entry point runs in this environment, where everything is, and makes none of its own. Its
+# workers multiply as the nodes do, see pipeline/startup.py.
 ENV PATH=/opt/twotower/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+    RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1 \
+    TF_ENABLE_ONEDNN_OPTS=1
 RUN useradd --uid 1000 --create-home twotower
 COPY --from=beam /opt/apache/beam /opt/apache/beam
 COPY --from=packages /opt/twotower/venv /opt/twotower/venv

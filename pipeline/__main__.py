@@ -7,15 +7,13 @@ anything else.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
 from components.errors import TwotowerError, printable, reason
 from pipeline.fast_exit import run_and_exit
 from pipeline.interruption import Interrupted, ignore_signals, raise_on_signals
-
-_OBJECTS_A_LOOK = 100_000  # of Python's garbage collector
+from pipeline.startup import set_up_process
 
 
 def command() -> None:
@@ -27,9 +25,7 @@ def main() -> None:
     """Runs the command; errors that a person can act on end it in one line and an exit code."""
     # What TensorFlow's C++ prints before a log is open.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Most of what is made stays: modules, graphs. To look through it for garbage after every 700
-    # objects takes a fifth of the time in which TFX is imported.
-    gc.set_threshold(_OBJECTS_A_LOOK)
+    set_up_process()
     raise_on_signals()
     try:
         _run_command()

@@ -11,15 +11,15 @@ that the `twotower` command has for it, not with a stack trace.
 from __future__ import annotations
 
 import argparse
-import gc
 import sys
 from collections.abc import Sequence
 
 from components.errors import reason
 from pipeline.fast_exit import run_and_exit
+from pipeline.startup import set_up_process
 from pipeline.unused import unused_left_out
 
-gc.set_threshold(100_000)  # as in the command: looks for garbage were a fifth of the imports' time
+set_up_process()
 
 with unused_left_out():
     from google.protobuf import json_format

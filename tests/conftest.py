@@ -16,6 +16,10 @@ import hypothesis
 import numpy as np
 import pytest
 
+from pipeline.startup import set_up_process
+
+set_up_process()
+
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")

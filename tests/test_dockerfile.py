@@ -56,6 +56,12 @@ def test_images_are_pinned_and_packages_come_from_the_hashed_locks() -> None:
                 assert "--require-hashes" in command or "--no-index" in command, command
 
 
+def test_beams_workers_multiply_as_the_nodes_do() -> None:
+    """Their process is Beam's, which does not call pipeline.startup."""
+    (variables,) = (rest for kind, rest in INSTRUCTIONS if kind == "ENV")
+    assert "TF_ENABLE_ONEDNN_OPTS=1" in variables.split()
+
+
 def test_containers_do_not_run_as_root() -> None:
     users = [rest for kind, rest in INSTRUCTIONS if kind == "USER"]
     # A number, or Kubernetes cannot tell that it is not root.

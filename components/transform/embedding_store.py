@@ -3,7 +3,8 @@
 An embedding does not depend on what else is embedded with it, to the last bit, so that a run from
 what is kept finds what a run from scratch finds. Two things would make it: the padding to the
 longest text of a batch, so texts with the same number of tokens share one; and the rows of a matrix
-that are left over where their number is no multiple of what the machine multiplies at once.
+that are left over where their number is no multiple of what the machine multiplies at once. That is
+so where TensorFlow multiplies with oneDNN, see `pipeline.startup`.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ from components.trainer.recommender import export_recommender, replace_catalogue
 
 DIMENSIONS = 34
 USERS = 6
+# Of a probability: the terms of a logit come to 60, whose float32 is exact to 4e-6.
+ROUNDING = 3e-6
 
 
 def draw_ads(draw: np.random.Generator, ads: int, kind: str) -> np.ndarray:
@@ -123,13 +125,13 @@ def test_the_best_ads_of_one_user_are_those_that_are_found_among_all(
                 alone = best(model, [user], k, excluded)
                 found = alone[PROBABILITIES].shape[1]
                 np.testing.assert_allclose(
-                    alone[PROBABILITIES][0], of_all[PROBABILITIES][user, :found], atol=1e-6
+                    alone[PROBABILITIES][0], of_all[PROBABILITIES][user, :found], atol=ROUNDING
                 )
                 assert not of_all[PROBABILITIES][user, found:].any()
                 logits = dict(zip(of_all[AD_IDS][user], of_all[PROBABILITIES][user], strict=True))
                 for ad, probability in zip(alone[AD_IDS][0], alone[PROBABILITIES][0], strict=True):
                     # Where two are as good to rounding, either may be the last.
-                    assert logits.get(ad, probability) == pytest.approx(probability, abs=1e-6)
+                    assert logits.get(ad, probability) == pytest.approx(probability, abs=ROUNDING)
 
 
 def test_bounds_are_those_of_the_catalogue_that_is_served(folder: Path) -> None:
