@@ -13,7 +13,7 @@ import sys
 from components.errors import TwotowerError, printable, reason
 from pipeline.fast_exit import run_and_exit
 from pipeline.interruption import Interrupted, ignore_signals, raise_on_signals
-from pipeline.startup import set_up_process
+from pipeline.startup import look_for_less_garbage
 
 
 def command() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     """Runs the command; errors that a person can act on end it in one line and an exit code."""
     # What TensorFlow's C++ prints before a log is open.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    set_up_process()
+    look_for_less_garbage()
     raise_on_signals()
     try:
         _run_command()

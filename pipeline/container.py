@@ -16,10 +16,11 @@ from collections.abc import Sequence
 
 from components.errors import reason
 from pipeline.fast_exit import run_and_exit
-from pipeline.startup import set_up_process
+from pipeline.startup import look_for_less_garbage, multiply_with_onednn
 from pipeline.unused import unused_left_out
 
-set_up_process()
+look_for_less_garbage()
+multiply_with_onednn()
 
 with unused_left_out():
     from google.protobuf import json_format

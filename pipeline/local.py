@@ -28,6 +28,7 @@ from pipeline.interruption import Interrupted, received
 from pipeline.prepare import as_of_newest_span, check_data, check_machine, prepare
 from pipeline.quiet import output_to
 from pipeline.run_record import REFIT, NodeRecord, RunRecord, Status
+from pipeline.startup import multiply_with_onednn
 from pipeline.unchanged import find_unchanged, reuse, run_cache_key
 from pipeline.unused import unused_left_out
 
@@ -151,6 +152,7 @@ def _run_or_reuse(
 
 
 def _load(config: PipelineConfig, display: Display, again: bool) -> LocalNodes:
+    multiply_with_onednn()
     with display.step("load TFX"), unused_left_out():
         from pipeline.local_nodes import LocalNodes
     with display.step("text encoder"):

@@ -16,9 +16,9 @@ import hypothesis
 import numpy as np
 import pytest
 
-from pipeline.startup import set_up_process
+from pipeline.startup import multiply_with_onednn
 
-set_up_process()
+multiply_with_onednn()  # as a run does
 
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("project", deadline=None)

@@ -1,4 +1,4 @@
-"""What the project's processes set is set before TensorFlow is there."""
+"""Where towers are made, TensorFlow multiplies with oneDNN on every processor."""
 
 from __future__ import annotations
 
@@ -10,28 +10,35 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-COMMAND = """\
-import contextlib, io
-from pipeline.__main__ import main
-with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
-    main()
+RUN = """\
+import contextlib
+from pipeline import local
+from pipeline.display import Display
+
+def stop(config, again):
+    raise SystemExit
+
+local.prepare = stop  # TFX is loaded by then
+with contextlib.suppress(SystemExit):
+    local._load(None, Display(), again=False)
 """
+CONTAINER = "import pipeline.container"
 REPORT = """
-import gc
 from tensorflow.python.framework.test_util import IsMklEnabled
-print(IsMklEnabled(), gc.get_threshold()[0])
+print(IsMklEnabled())
 """
 
 
-@pytest.mark.parametrize("entry_point", [COMMAND, "import pipeline.container"])
-def test_products_are_onednns_on_every_processor(entry_point: str) -> None:
+@pytest.mark.parametrize("entry_point", [RUN, CONTAINER])
+def test_products_are_onednns(entry_point: str) -> None:
     told = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
     result = subprocess.run(
-        [sys.executable, "-c", entry_point + REPORT, "--version"],
+        [sys.executable, "-c", entry_point + REPORT],
         cwd=ROOT,
         env=told,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
-    assert result.stdout.split() == ["True", "100000"], result.stderr
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split()[-1] == "True"
